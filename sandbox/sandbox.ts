@@ -1,0 +1,68 @@
+import type { Bundle } from '../bundler/artifact.ts'
+import type { Batch } from './protocol.ts'
+import type { Limits } from './limits.ts'
+
+/**
+ * One function version, loaded in an isolate of its own. Where that isolate lives is the `SandboxFactory`'s business:
+ * inline in this process or in a cell. The contract suite `test/sandbox-contract.ts` holds for every factory.
+ *
+ *     loading ──▶ ready ──▶ ended          ended is final; whoever holds the sandbox makes another
+ *        └──────────────────▲
+ */
+export interface Sandbox {
+  /** Settles once the bundle has been evaluated. Rejects with `start_failed` (or `worker_lost`); `ended` is then not called. */
+  readonly ready: Promise<StartReport>
+  /**
+   * Submits messages (`Submit`). They reach the guest in order, together with what was submitted meanwhile, in the next
+   * entry. To be used after `ready`; ignored once ended.
+   */
+  dispatch(batch: Batch): void
+  /** Ends it at once: nothing more is emitted, `ended` is not called, its outbound requests are cut. Idempotent. */
+  dispose(): void
+}
+
+/** Where sandboxes are made. */
+export interface SandboxFactory {
+  readonly placement: 'inline' | 'cell'
+  create(spec: SandboxSpec, observer: SandboxObserver): Sandbox
+  /** Ends all of its sandboxes and processes. */
+  close(): Promise<void>
+}
+
+export interface SandboxSpec {
+  /** `tenant/function`, for logs. */
+  name: string
+  bundle: Bundle
+  env: Record<string, string>
+  limits: Limits
+}
+
+export interface StartReport {
+  /** CPU time of evaluating the bundle, ms. */
+  cpuMs: number
+  handlers: string[]
+}
+
+/** What a sandbox reports. Called from the event loop, never from within `dispatch`. */
+export interface SandboxObserver {
+  /** Messages of the guest (`Emit`) that concern events; those about operations and timers stay with the sandbox. */
+  emit(batch: Batch): void
+  /** All that was dispatched so far has been entered, and the guest is at rest. */
+  settled(report: RunReport): void
+  /** It is gone: over a limit, or with its process. */
+  ended(failure: SandboxFailure): void
+}
+
+export interface RunReport {
+  /** CPU time of the run(s) since the last report, ms. */
+  cpuMs: number
+  /** V8 heap and external memory in use, bytes; the last known. */
+  memoryBytes: number
+}
+
+export interface SandboxFailure {
+  code: 'cpu_exceeded' | 'memory_exceeded' | 'worker_lost' | 'internal'
+  message: string
+  /** Ids of events that were dispatched and whose handler had not been called: they may run elsewhere. */
+  notBegun: number[]
+}

@@ -92,7 +92,7 @@ export type TokenRecord = z.infer<typeof tokenRecord>
 export const keys = {
   route: (hostname: string) => `routes/${hostname}`,
   function: (tenant: string, fn: string) => `tenants/${tenant}/functions/${fn}`,
-  version: (tenant: string, fn: string, id: string) => `tenants/${tenant}/functions/${fn}/versions/${id}`,
+  version: (tenant: string, fn: string, id: string) => `tenants/${tenant}/versions/${fn}/${id}`,
   bundle: (sha256: string) => `bundles/${sha256}`,
   /** Tokens are found by the SHA-256 of their text; the text itself is stored nowhere. */
   token: (sha256: string) => `tokens/${sha256}`,

@@ -123,14 +123,13 @@ export class Registry {
   /** A page of a tenant's functions, by name. */
   async functions(tenant: string, page: PageQuery = {}): Promise<Page<FunctionRecord>> {
     checkName('tenant', tenant)
-    const prefix = `tenants/${tenant}/functions/`
-    return this.#page(prefix, page, (key) => !key.slice(prefix.length).includes('/'), functionRecord)
+    return this.#page(`tenants/${tenant}/functions/`, page, functionRecord)
   }
 
   /** A page of a function's versions, by id. */
   async versions(tenant: string, fn: string, page: PageQuery = {}): Promise<Page<VersionRecord>> {
     await this.function(tenant, fn)
-    return this.#page(`${keys.function(tenant, fn)}/versions/`, page, () => true, versionRecord)
+    return this.#page(keys.version(tenant, fn, ''), page, versionRecord)
   }
 
   /** Routes a hostname to a function of the tenant. Another tenant's hostname is `route_conflict`. */
@@ -165,7 +164,7 @@ export class Registry {
 
   /** A page of routes by hostname; of one tenant's only, when given. */
   async routes(page: PageQuery & { tenant?: string }): Promise<Page<RouteRecord & { hostname: string }>> {
-    const { items, cursor } = await this.#entries('routes/', page, () => true, routeRecord)
+    const { items, cursor } = await this.#entries('routes/', page, routeRecord)
     const routes = items.map(({ key, record }) => ({ hostname: key.slice('routes/'.length), ...record }))
     return { items: page.tenant === undefined ? routes : routes.filter((route) => route.tenant === page.tenant), cursor }
   }
@@ -178,7 +177,7 @@ export class Registry {
     }
     await this.#store.delete(keys.function(tenant, fn))
     this.#notify({ type: 'function', tenant, function: fn })
-    const prefix = `${keys.function(tenant, fn)}/versions/`
+    const prefix = keys.version(tenant, fn, '')
     for (;;) {
       const { keys: found } = await this.#store.list(prefix)
       if (found.length === 0) return
@@ -217,16 +216,15 @@ export class Registry {
     return { record: decodeRecord(schema, key, object.bytes), etag: object.etag }
   }
 
-  async #page<T>(prefix: string, page: PageQuery, wanted: (key: string) => boolean, schema: z.ZodType<T>): Promise<Page<T>> {
-    const { items, cursor } = await this.#entries(prefix, page, wanted, schema)
+  async #page<T>(prefix: string, page: PageQuery, schema: z.ZodType<T>): Promise<Page<T>> {
+    const { items, cursor } = await this.#entries(prefix, page, schema)
     return { items: items.map(({ record }) => record), cursor }
   }
 
-  async #entries<T>(prefix: string, page: PageQuery, wanted: (key: string) => boolean, schema: z.ZodType<T>) {
+  async #entries<T>(prefix: string, page: PageQuery, schema: z.ZodType<T>) {
     const limit = page.limit ?? 100
     const { keys: found, cursor } = await this.#store.list(prefix, { limit, ...(page.cursor === undefined ? {} : { cursor: page.cursor }) })
-    const chosen = found.filter(wanted)
-    const read = await Promise.all(chosen.map(async (key) => ({ key, entry: await this.#read(schema, key) })))
+    const read = await Promise.all(found.map(async (key) => ({ key, entry: await this.#read(schema, key) })))
     const items = read.flatMap(({ key, entry }) => (entry === undefined ? [] : [{ key, record: entry.record }]))
     return { items, cursor }
   }

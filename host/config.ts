@@ -1,0 +1,59 @@
+import { availableParallelism } from 'node:os'
+import { z } from 'zod'
+import { DEFAULT_LIMITS } from '../sandbox/limits.ts'
+import type { Limits } from '../sandbox/limits.ts'
+
+/** The host's settings, from defaults, file, environment and flags: later wins. Unknown keys are errors. */
+
+const port = z.int().min(0).max(65_535)
+const limit = (fallback: number, max: number) => z.number().positive().max(max).default(fallback)
+
+export const configSchema = z.strictObject({
+  /** Of the data port; 0 takes a free one. */
+  port: port.default(8080),
+  address: z.string().default('0.0.0.0'),
+  api: z.strictObject({ port: port.default(8081), address: z.string().default('127.0.0.1') }).prefault({}),
+  workers: z.int().min(1).max(1024).default(() => availableParallelism()),
+  /** Folder of everything that the host keeps on its own disk. */
+  data: z.string().default('.skep'),
+  /** `file:DIR` or `s3://BUCKET/PREFIX`; default `file:` and the folder `store` in `data`. */
+  store: z.string().optional(),
+  s3: z
+    .strictObject({ endpoint: z.url().optional(), region: z.string().default('us-east-1'), forcePathStyle: z.boolean().default(true) })
+    .prefault({}),
+  listener: z.enum(['auto', 'uws', 'node']).default('auto'),
+  placement: z.enum(['inline', 'cell']).default('inline'),
+  limits: z
+    .strictObject({
+      cpuMs: limit(DEFAULT_LIMITS.cpuMs, 600_000),
+      startMs: limit(DEFAULT_LIMITS.startMs, 60_000),
+      wallMs: limit(DEFAULT_LIMITS.wallMs, 3_600_000),
+      memoryMb: z.number().min(8).max(4096).default(DEFAULT_LIMITS.memoryMb),
+      subrequests: limit(DEFAULT_LIMITS.subrequests, 10_000),
+      subrequestsAtOnce: limit(DEFAULT_LIMITS.subrequestsAtOnce, 1_000),
+      concurrency: limit(DEFAULT_LIMITS.concurrency, 100_000),
+      logBytes: limit(DEFAULT_LIMITS.logBytes, 16_777_216),
+      bodyBytes: limit(DEFAULT_LIMITS.bodyBytes, 1_099_511_627_776),
+      bundleBytes: limit(DEFAULT_LIMITS.bundleBytes, 104_857_600),
+    } satisfies Record<keyof Limits, z.ZodType>)
+    .prefault({}),
+  /** How many loaded functions a worker keeps. */
+  pool: z
+    .strictObject({
+      maxIsolates: z.int().min(1).default(500),
+      /** Memory of all of a worker's isolates together, MB. */
+      maxMemoryMb: z.number().positive().default(2048),
+      /** An isolate that had nothing to do for so long is dropped, ms. */
+      idleMs: z.number().positive().default(300_000),
+    })
+    .prefault({}),
+  /** Addresses, networks or hosts, with or without a port, that functions may reach beside public ones, or may not reach. */
+  egress: z.strictObject({ allow: z.array(z.string()).default([]), deny: z.array(z.string()).default([]) }).prefault({}),
+  log: z.strictObject({ level: z.enum(['debug', 'info', 'warn', 'error']).default('info') }).prefault({}),
+  /** How long a drain may take before what is left is cut, ms. */
+  drainMs: z.number().positive().default(30_000),
+})
+
+export type Config = z.infer<typeof configSchema>
+/** What a user may write: every key optional. */
+export type ConfigInput = z.input<typeof configSchema>

@@ -18,28 +18,27 @@ const NO_BYTES = new Uint8Array(0)
 const REFUSED = 'The "input" argument must be an ArrayBuffer or a view of one.'
 
 export class TextEncoder {
+  #encoding = 'utf-8'
   get encoding(): string {
-    #brand in this || refuse()
-    return 'utf-8'
+    return this.#encoding
   }
   encode(input: unknown = ''): Uint8Array<ArrayBuffer> {
-    #brand in this || refuse()
-    return utf8Encode(toDOMString(input))
+    return this.#encode(toDOMString(input))
   }
   encodeInto(source: unknown, destination: Uint8Array): { read: number; written: number } {
-    #brand in this || refuse()
-    const text = toDOMString(source)
+    return this.#encodeInto(toDOMString(source), destination)
+  }
+  /** Private methods, so that another `this` is refused. */
+  #encode(text: string): Uint8Array<ArrayBuffer> {
+    return utf8Encode(text)
+  }
+  #encodeInto(text: string, destination: Uint8Array): { read: number; written: number } {
     if (typedArrayTag(destination) !== 'Uint8Array') throw new TypeError('The destination is not a Uint8Array.')
     const written = utf8Write(text, destination, 0, 0)
     return { read: unitsRead, written }
   }
-  #brand = true
 }
 defineInterface(TextEncoder)
-
-function refuse(): never {
-  throw new TypeError('Illegal invocation')
-}
 
 type Encoding = 'utf-8' | 'utf-16le' | 'utf-16be' | 'windows-1252'
 

@@ -217,7 +217,7 @@ function find(target: EventTarget, type: string, callback: unknown, capture: boo
 
 /** An abort signal's hook; abort.ts sets it, because a signal is itself an event target. */
 let onAbort: (signal: object, run: () => void) => void = () => {}
-let isSignal: (value: unknown) => value is { readonly aborted: boolean } = (_): _ is never => false
+let isSignal: (value: unknown) => value is { readonly aborted: boolean }
 export function setSignalHooks(test: typeof isSignal, add: typeof onAbort): void {
   isSignal = test
   onAbort = add

@@ -166,7 +166,7 @@ export class URLSearchParams {
   }
 }
 
-// oxlint-disable-next-line no-redeclare
+// oxlint-disable-next-line typescript/no-unsafe-declaration-merging
 export interface URLSearchParams extends PairIterable<string> {}
 
 definePairIterable(URLSearchParams, (params, index) => pairAt(params, index))

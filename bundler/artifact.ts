@@ -16,7 +16,7 @@ export interface Bundle {
   async: boolean
   /** Binary modules by name. */
   modules: Record<string, Uint8Array>
-  /** Source map, version 3, JSON; '' for none. Sources are relative to the entry's folder. */
+  /** Source map, version 3, JSON; '' for none. Sources are relative to the project's folder. */
   sourceMap: string
   nodejs: boolean
 }
@@ -80,7 +80,8 @@ function parseHeader(text: string): Header | undefined {
   const length = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 0
   try {
     const header = JSON.parse(text) as Header
-    const modules = Array.isArray(header.modules) && header.modules.every(([name, size]) => typeof name === 'string' && length(size))
+    const modules =
+      Array.isArray(header.modules) && header.modules.every(([name, size]) => typeof name === 'string' && length(size))
     const flags = typeof header.async === 'boolean' && typeof header.nodejs === 'boolean'
     return modules && flags && length(header.code) && length(header.sourceMap) ? header : undefined
   } catch {

@@ -13,13 +13,21 @@ export const configSchema = z.strictObject({
   port: port.default(8080),
   address: z.string().default('0.0.0.0'),
   api: z.strictObject({ port: port.default(8081), address: z.string().default('127.0.0.1') }).prefault({}),
-  workers: z.int().min(1).max(1024).default(() => availableParallelism()),
+  workers: z
+    .int()
+    .min(1)
+    .max(1024)
+    .default(() => availableParallelism()),
   /** Folder of everything that the host keeps on its own disk. */
   data: z.string().default('.skep'),
   /** `file:DIR` or `s3://BUCKET/PREFIX`; default `file:` and the folder `store` in `data`. */
   store: z.string().optional(),
   s3: z
-    .strictObject({ endpoint: z.url().optional(), region: z.string().default('us-east-1'), forcePathStyle: z.boolean().default(true) })
+    .strictObject({
+      endpoint: z.url().optional(),
+      region: z.string().default('us-east-1'),
+      forcePathStyle: z.boolean().default(true),
+    })
     .prefault({}),
   listener: z.enum(['auto', 'uws', 'node']).default('auto'),
   placement: z.enum(['inline', 'cell']).default('inline'),
@@ -36,6 +44,16 @@ export const configSchema = z.strictObject({
       bodyBytes: limit(DEFAULT_LIMITS.bodyBytes, 1_099_511_627_776),
       bundleBytes: limit(DEFAULT_LIMITS.bundleBytes, 104_857_600),
     } satisfies Record<keyof Limits, z.ZodType>)
+    .prefault({}),
+  /** The most that a version may ask for itself. Asking for more is refused at upload. */
+  ceilings: z
+    .strictObject({
+      cpuMs: limit(30_000, 600_000),
+      wallMs: limit(900_000, 3_600_000),
+      memoryMb: z.number().min(8).max(4096).default(512),
+      subrequests: limit(1_000, 10_000),
+      concurrency: limit(1_000, 100_000),
+    })
     .prefault({}),
   /** How many loaded functions a worker keeps. */
   pool: z
@@ -55,5 +73,6 @@ export const configSchema = z.strictObject({
 })
 
 export type Config = z.infer<typeof configSchema>
+export type Ceilings = Config['ceilings']
 /** What a user may write: every key optional. */
 export type ConfigInput = z.input<typeof configSchema>

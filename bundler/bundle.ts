@@ -1,13 +1,13 @@
-import { createHash } from 'node:crypto'
 import { existsSync, statSync } from 'node:fs'
-import { readFile, realpath } from 'node:fs/promises'
+import { realpath } from 'node:fs/promises'
 import { basename, dirname, join, relative, resolve, sep } from 'node:path'
-import type { BuildOptions, BuildResult, Loader, Plugin } from 'esbuild'
+import type { BuildOptions, BuildResult, Loader } from 'esbuild'
 import { SkepError } from '../host/errors.ts'
 import { DEFAULT_LIMITS } from '../sandbox/limits.ts'
 import { encodeBundle, type Bundle } from './artifact.ts'
 import { awaitsAtTopLevel, bundleFailed, formatMessage, GENERATED, noDefaultExport, type Message } from './failure.ts'
 import { placeless } from './placeless.ts'
+import { binaryPlugin, codePlugin, TARGET, urlPlugin, type Entry } from './plugins.ts'
 import { tooLarge } from './size.ts'
 
 /** A file, or code that is in memory; code without a `resolveDir` can import nothing. */
@@ -47,8 +47,9 @@ export async function bundle(source: BundleSource, options: BundleOptions = {}):
   // A file without a single import or export counts as CommonJS that exports nothing.
   if (format === undefined) throw noDefaultExport(entry.name)
 
-  const text = (suffix: string) => result.outputFiles.find((file) => file.path.endsWith(suffix))!.text
-  const { code, sourceMap } = placeless(entry.root, text('.js'), text('.js.map'), new Set(Object.keys(result.metafile.inputs)))
+  const output = (suffix: string) => result.outputFiles.find((file) => file.path.endsWith(suffix))!.text
+  const inputNames = new Set(Object.keys(result.metafile.inputs))
+  const { code, sourceMap } = await placeless(entry.root, output('.js'), output('.js.map'), inputNames, entry)
   const made: Bundle = { code, async, modules: Object.create(null), sourceMap, nodejs }
   // What esbuild shook off the tree has left no reference.
   for (const name of [...modules.keys()].sort()) if (code.includes(name)) made.modules[name] = modules.get(name)!
@@ -57,7 +58,7 @@ export async function bundle(source: BundleSource, options: BundleOptions = {}):
   const bytes = encodeBundle(made).length
   if (bytes > maxBytes) throw tooLarge(made, bytes, maxBytes, result.metafile)
 
-  const inputs = Object.keys(result.metafile.inputs)
+  const inputs = [...inputNames]
     .map((input) => resolve(entry.root, input.replace('(disabled):', '')))
     .filter((path) => existsSync(path))
   return { bundle: made, warnings: result.warnings.map((warning) => formatMessage(warning, nodejs)), inputs }
@@ -66,19 +67,6 @@ export async function bundle(source: BundleSource, options: BundleOptions = {}):
 /** Ends esbuild's process, which otherwise waits, unreferenced, for the next build. A later `bundle` starts another. */
 export async function closeBundler(): Promise<void> {
   await (await import('esbuild')).stop()
-}
-
-interface Entry {
-  /** The project's folder; all paths are relative to it. */
-  root: string
-  /** As messages name it: relative to the project's folder. */
-  name: string
-  /** What the generated module imports. */
-  specifier: string
-  /** Its key in esbuild's metafile. */
-  input: string
-  code?: string
-  resolveDir?: string
 }
 
 async function findEntry(source: BundleSource): Promise<Entry> {
@@ -124,11 +112,12 @@ function buildOptions(entry: Entry, modules: Map<string, Uint8Array>, minify: bo
     bundle: true,
     metafile: true,
     sourcemap: 'external',
+    // For the map of a package esbuild would read whatever file that names; `placeless` puts in what was bundled.
+    sourcesContent: false,
     legalComments: 'none',
     charset: 'utf8',
     logLevel: 'silent',
-    // The isolate's V8 is the one of Node 24.
-    target: 'node24',
+    target: TARGET,
     // As wrangler resolves: a package's build for Workers, else for service workers, else for browsers.
     platform: 'browser',
     conditions: ['workerd', 'worker', 'browser'],
@@ -184,54 +173,10 @@ async function run(options: BuildOptions): Promise<Built> {
 // The outer function keeps `require` apart from a `require` that the tenant's code declares at its own top level.
 const REQUIRE =
   'const require=name=>{throw new Error(`Cannot import "${name}": it was not known when the function was bundled. Import it by a literal name.`)};'
-const META = `const __skep_meta={__proto__:null,url:${JSON.stringify(BUNDLE_FILENAME)}};let __skep_exports;`
+const META = `const __skep_require=require,__skep_meta={__proto__:null,url:${JSON.stringify(BUNDLE_FILENAME)}};let __skep_exports;`
 const wrapper = (keyword: string) => ({
   banner: { js: `(()=>{${REQUIRE}return(${keyword}()=>{"use strict";${META}` },
   footer: { js: 'return __skep_exports})()})()' },
 })
 const WRAPPER = wrapper('')
 const ASYNC_WRAPPER = wrapper('async')
-
-/** Serves the code that is in memory. Without a folder it is no file, and esbuild resolves nothing from it. */
-function codePlugin({ name, root, code, resolveDir }: Entry): Plugin {
-  return {
-    name: 'skep-code',
-    setup(build) {
-      if (code === undefined) return
-      const namespace = resolveDir === undefined ? 'code' : 'file'
-      const path = resolveDir === undefined ? name : join(root, name)
-      build.onResolve({ filter: /^skep:main$/ }, () => ({ path, namespace }))
-      build.onLoad({ filter: /.*/, namespace }, (args) => {
-        if (args.path !== path) return undefined
-        return { contents: code, loader: 'default', ...(resolveDir !== undefined && { resolveDir }) }
-      })
-    },
-  }
-}
-
-/** esbuild leaves an import of a URL to the run time, where nothing can load it. */
-const urlPlugin: Plugin = {
-  name: 'skep-url',
-  setup(build) {
-    build.onResolve({ filter: /^(https?:)?\/\// }, (args) => {
-      if (args.kind !== 'import-statement') return undefined
-      return { errors: [{ text: `Cannot import the URL "${args.path}": install the package from npm, or copy the file` }] }
-    })
-  },
-}
-
-/** Keeps binary modules out of the script. Their names are made of what they hold, not of where they are. */
-function binaryPlugin(modules: Map<string, Uint8Array>): Plugin {
-  return {
-    name: 'skep-binary',
-    setup(build) {
-      build.onLoad({ filter: /\.(wasm|bin)$/ }, async (args) => {
-        const bytes = await readFile(args.path)
-        const hash = createHash('sha256').update(bytes).digest('hex')
-        const name = `${hash.slice(0, 32)}-${basename(args.path).replace(/[^\w.-]/g, '_')}`
-        modules.set(name, bytes)
-        return { contents: `export default __skep_modules[${JSON.stringify(name)}]`, loader: 'js' }
-      })
-    },
-  }
-}

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
-import { dirname, join, relative, resolve, sep } from 'node:path'
+import { readFile } from 'node:fs/promises'
+import { basename, dirname, join, relative, resolve, sep } from 'node:path'
 import {
   decodedMappings,
   encodedMappings,
@@ -13,11 +14,11 @@ import {
  * give the same bytes. Paths are in the sources of the map and, for a profiler's sake, in the code, as the key of the
  * object that holds each CommonJS module: `__commonJS({"../../elsewhere/node_modules/x/index.js"(exports) {…}})`.
  */
-export function placeless(root: string, code: string, map: string, inputs: ReadonlySet<string>) {
+export async function placeless(root: string, code: string, map: string, inputs: ReadonlySet<string>, entry: InMemory) {
   const parsed = JSON.parse(map) as EncodedSourceMap
   const names = new Map<string, string>()
   const name = (input: string) => {
-    if (!names.has(input)) names.set(input, nameOf(root, input))
+    if (!names.has(input)) names.set(input, nameOf(root, input, inputs.has(input)))
     return names.get(input)!
   }
 
@@ -42,11 +43,25 @@ export function placeless(root: string, code: string, map: string, inputs: Reado
     inputs.has(input) ? `${indent}// ${name(input)}` : match,
   )
 
-  // esbuild writes them as URLs.
-  const sources = parsed.sources.map((source) => (source === null ? null : name(decodeURIComponent(source))))
+  // esbuild writes them as URLs, and a colon after a dot.
+  const files = parsed.sources.map((source) => decodeURIComponent(source ?? '').replace(/^\.\//, ''))
+  const sources = files.map(name)
+  const sourcesContent = await Promise.all(files.map((file) => contentOf(root, file, inputs, entry)))
   const mappings = edits.some((edit) => edit.growth !== 0) ? shift(parsed, edits) : parsed.mappings
-  const { sourcesContent } = parsed
-  return { code: commented, sourceMap: JSON.stringify({ version: 3, sources, sourcesContent, names: parsed.names, mappings }) }
+  const sourceMap = JSON.stringify({ version: 3, sources, sourcesContent, names: parsed.names, mappings })
+  return { code: commented, sourceMap }
+}
+
+interface InMemory {
+  name: string
+  code?: string
+}
+
+/** Only of what was bundled: the map of a package can name any file. */
+async function contentOf(root: string, file: string, inputs: ReadonlySet<string>, entry: InMemory): Promise<string | null> {
+  if (entry.code !== undefined && file === entry.name) return entry.code
+  if (!inputs.has(file) || !/\.[cm]?[jt]sx?$/.test(file)) return null
+  return readFile(resolve(root, file), 'utf8').catch(() => null)
 }
 
 const KEY = /(\b__(?:commonJS|esm)\d*\(\{\s*)("(?:[^"\\]|\\.)*")\(/g
@@ -89,15 +104,17 @@ function shift(map: EncodedSourceMap, edits: Edit[]): string {
  * In the project: the path from its folder. A package: from the innermost `node_modules`, whichever folder that is in and
  * however the package manager lays it out; one that is linked from elsewhere has the name it would have there.
  */
-function nameOf(root: string, input: string): string {
+function nameOf(root: string, input: string, bundled: boolean): string {
   const [, disabled = '', path = ''] = /^(\(disabled\):)?(.*)$/s.exec(input)!
-  if (path.startsWith('<') || path.startsWith('code:')) return disabled + path.replace(/^code:/, '')
+  if (path.startsWith('<')) return input
   const absolute = resolve(root, path)
   const inside = slashed(relative(root, absolute))
   const outside = inside.startsWith('../')
   const whole = outside ? slashed(absolute) : `/${inside}`
   const packages = whole.lastIndexOf('/node_modules/')
   if (packages >= 0) return disabled + whole.slice(packages + 1)
+  // The map of a package names sources that only its author has.
+  if (outside && !bundled) return basename(absolute)
   return disabled + (outside ? (nameOfLinked(root, absolute) ?? inside) : inside)
 }
 

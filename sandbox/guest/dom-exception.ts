@@ -1,4 +1,4 @@
-import { hasOwn, objectCreate, objectDefineProperty, objectSetPrototypeOf, reflectConstruct } from './primordials.ts'
+import { defineData, hasOwn, objectCreate, objectSetPrototypeOf, reflectConstruct } from './primordials.ts'
 import { defineConstants, defineInterface, toDOMString } from './webidl.ts'
 
 /** In the order of the codes, from 1. */
@@ -83,7 +83,7 @@ export class DOMException {
     }
     const self = reflectConstruct(NativeError, [], new.target) as DOMException
     State.put(self, name, text)
-    if (hasCause) objectDefineProperty(self, 'cause', { value: cause, writable: true, enumerable: false, configurable: true })
+    if (hasCause) defineData(self, 'cause', cause, false)
     // oxlint-disable-next-line no-constructor-return
     return self
   }
@@ -116,7 +116,6 @@ export function isDOMException(value: unknown): value is DOMException {
 export function cloneDOMException(from: DOMException): DOMException {
   const copy = new DOMException(State.messageOf(from), State.nameOf(from))
   const stack = (from as { stack?: unknown }).stack
-  if (typeof stack === 'string')
-    objectDefineProperty(copy, 'stack', { value: stack, writable: true, enumerable: false, configurable: true })
+  if (typeof stack === 'string') defineData(copy, 'stack', stack, false)
   return copy
 }

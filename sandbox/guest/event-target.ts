@@ -44,6 +44,7 @@ let notify: (target: EventTarget) => void
 export let watchListeners: (target: EventTarget, watcher: (listeners: number) => void) => void
 
 const trustedProperty = {
+  __proto__: null,
   get(this: Event): boolean {
     return isTrusted(this)
   },
@@ -76,7 +77,7 @@ export class Event {
       this.#composed = !!options.composed
     }
     this.#timeStamp = timeOfEvent()
-    objectDefineProperty(this, 'isTrusted', trustedProperty)
+    objectDefineProperty(this, 'isTrusted', trustedProperty as PropertyDescriptor)
   }
   get type(): string {
     return this.#type

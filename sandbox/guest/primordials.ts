@@ -151,3 +151,14 @@ export function isArrayBuffer(value: unknown): value is ArrayBuffer {
     return false
   }
 }
+
+/** A data property. Its descriptor has no prototype: `Object.prototype.get`, once the tenant has set it, would be part of any other. */
+export function defineData(target: object, key: PropertyKey, value: unknown, enumerable: boolean): void {
+  objectDefineProperty(target, key, {
+    __proto__: null,
+    value,
+    writable: true,
+    enumerable,
+    configurable: true,
+  } as PropertyDescriptor)
+}

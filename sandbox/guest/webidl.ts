@@ -5,11 +5,16 @@ import {
   objectDefineProperty,
   objectGetOwnPropertyDescriptor,
   reflectOwnKeys,
+  setAdd,
   stringToWellFormed,
 } from './primordials.ts'
 
+/** Of the classes that the prelude defines: what has one in its chain is no plain object. */
+export const platformPrototypes = new Set<object>()
+
 /** Gives a class the shape that Web IDL asks for: members enumerable, `Symbol.toStringTag` on the prototype. */
 export function defineInterface(constructor: { prototype: object; name: string }, name: string = constructor.name): void {
+  setAdd(platformPrototypes, constructor.prototype)
   makeEnumerable(constructor.prototype, 'constructor')
   makeEnumerable(constructor, 'prototype')
   objectDefineProperty(constructor, 'name', { value: name, configurable: true })

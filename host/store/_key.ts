@@ -6,6 +6,9 @@ import { SkepError } from '../errors.ts'
  */
 export const MAX_KEY_BYTES = 768
 
+/** The longest segment, in bytes: S3 servers that keep objects as files (MinIO) end at 255, and the store adds a mark. */
+export const MAX_SEGMENT_BYTES = 250
+
 /** First segment of the store's own objects (the writer's lease, scratch keys); nobody else's keys begin with it. */
 export const OWN_SEGMENT = '.skep'
 
@@ -22,11 +25,11 @@ export function assertKey(key: string): void {
   if (segments[0] === OWN_SEGMENT) throw refused('key', key, `"${OWN_SEGMENT}/" is the store's own`)
 }
 
-/** As a key, but the last segment may be a part of one: `''`, `routes/`, `routes/a`. */
+/** As a key, but the last segment may be a part of one, or empty: `''`, `routes/`, `routes/a`. */
 export function assertPrefix(prefix: string): void {
   checkText(prefix, 'prefix')
-  const whole = prefix.split('/').slice(0, -1)
-  if (whole.some((segment) => segment === '' || segment === '.' || segment === '..')) {
+  const segments = prefix.split('/')
+  if (segments.some((segment, i) => (segment === '' && i < segments.length - 1) || segment === '.' || segment === '..')) {
     throw refused('prefix', prefix, 'its segments must not be empty, "." or ".."')
   }
 }
@@ -36,6 +39,9 @@ function checkText(text: string, what: string): void {
   if (CONTROL.test(text)) throw refused(what, text, 'it has a control character')
   if (!text.isWellFormed()) throw refused(what, text, 'it has half of a surrogate pair')
   if (Buffer.byteLength(text) > MAX_KEY_BYTES) throw refused(what, text, `it is longer than ${MAX_KEY_BYTES} bytes`)
+  if (text.split('/').some((segment) => Buffer.byteLength(segment) > MAX_SEGMENT_BYTES)) {
+    throw refused(what, text, `a segment is longer than ${MAX_SEGMENT_BYTES} bytes`)
+  }
 }
 
 function refused(what: string, text: string, why: string): SkepError {

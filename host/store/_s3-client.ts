@@ -75,6 +75,9 @@ export function isConditionFailure(error: unknown): boolean {
 /** Codes of AWS, MinIO, Ceph and the like that mean no room. */
 const FULL = /^(XMinioStorageFull|XMinioAdminBucketQuotaExceeded|QuotaExceeded|InsufficientStorage|StorageFull|NoSpaceLeft)/
 
+/** A server's own limits on keys, narrower than ours. */
+const INVALID = /^(XMinioInvalidObjectName|InvalidObjectName|KeyTooLongError)$/
+
 export function s3Error(error: unknown, doing: string, where: string): SkepError {
   if (error instanceof SkepError) return error
   const { name, message, code } = error as S3Failure
@@ -82,6 +85,11 @@ export function s3Error(error: unknown, doing: string, where: string): SkepError
   const said = [status, name === 'Error' || name === 'Unknown' ? undefined : name, code, message].filter(Boolean).join(' ')
   if (status === 507 || FULL.test(name ?? '')) {
     return new SkepError('store_full', `Cannot ${doing} ${where}: the S3 server has no room (${said}). Nothing was changed.`, {
+      cause: error,
+    })
+  }
+  if (INVALID.test(name ?? '')) {
+    return new SkepError('invalid_request', `Cannot ${doing} ${where}: the S3 server does not take this key (${said}).`, {
       cause: error,
     })
   }

@@ -9,6 +9,7 @@ import {
 import type { S3Client } from '@aws-sdk/client-s3'
 import { SkepError } from '../errors.ts'
 import { isConditionFailure, isNoKey, s3Error, statusOf, wasRetried, within } from './_s3-client.ts'
+import { keyToName, nameToKey, prefixToName } from './_s3-names.ts'
 import type { StoredObject, WriteCondition } from './store.ts'
 
 /** Every write bears a number of its own, by which it is known again. */
@@ -102,22 +103,21 @@ export class S3Objects {
     })
   }
 
-  list(prefix: string, cursor: string | undefined, limit: number): Promise<{ entries: Listed[]; isLast: boolean }> {
+  /** `cursor` is the server's own: MinIO leaves keys out of what it lists from a given key on (StartAfter). */
+  list(prefix: string, cursor: string | undefined, limit: number): Promise<{ entries: Listed[]; cursor: string | undefined }> {
     return this.#run('list', prefix, async (signal) => {
-      const answer = await this.#client.send(
-        new ListObjectsV2Command({
-          Bucket: this.#bucket,
-          Prefix: this.#prefix + prefix,
-          MaxKeys: limit,
-          ...(cursor === undefined ? {} : { StartAfter: this.#prefix + cursor }),
-        }),
-        { abortSignal: signal },
-      )
-      const entries = (answer.Contents ?? []).map((entry) => ({
-        key: entry.Key!.slice(this.#prefix.length),
-        size: entry.Size ?? 0,
-      }))
-      return { entries, isLast: !answer.IsTruncated }
+      const command = new ListObjectsV2Command({
+        Bucket: this.#bucket,
+        Prefix: this.#prefix + prefixToName(prefix),
+        MaxKeys: limit,
+        ...(cursor === undefined ? {} : { ContinuationToken: cursor }),
+      })
+      const answer = await this.#client.send(command, { abortSignal: signal })
+      const entries = (answer.Contents ?? []).flatMap((entry): Listed[] => {
+        const key = nameToKey(entry.Key!.slice(this.#prefix.length))
+        return key === undefined ? [] : [{ key, size: entry.Size ?? 0 }]
+      })
+      return { entries, cursor: answer.IsTruncated ? answer.NextContinuationToken : undefined }
     })
   }
 
@@ -154,7 +154,7 @@ export class S3Objects {
   }
 
   #at(key: string): { Bucket: string; Key: string } {
-    return { Bucket: this.#bucket, Key: this.#prefix + key }
+    return { Bucket: this.#bucket, Key: this.#prefix + keyToName(key) }
   }
 
   async #run<T>(doing: string, key: string, work: (signal: AbortSignal) => Promise<T>): Promise<T> {

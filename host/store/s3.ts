@@ -90,17 +90,16 @@ class S3Store implements Store {
     const limit = pageLimit(page.limit)
     const keys: string[] = []
     let cursor = page.cursor
-    while (true) {
-      const { entries, isLast } = await this.#objects.list(prefix, cursor, limit - keys.length)
-      for (const { key, size } of entries) {
+    do {
+      const listed = await this.#objects.list(prefix, cursor, limit - keys.length)
+      for (const { key, size } of listed.entries) {
         if (key.startsWith(`${OWN_SEGMENT}/`)) continue
         if (size === TOMBSTONE_BYTES && (await this.get(key)) === undefined) continue
         keys.push(key)
       }
-      cursor = entries.at(-1)?.key
-      if (isLast || cursor === undefined) return { keys, cursor: undefined }
-      if (keys.length >= limit) return { keys, cursor }
-    }
+      cursor = listed.cursor
+    } while (cursor !== undefined && keys.length < limit)
+    return { keys, cursor }
   }
 
   async close(): Promise<void> {

@@ -20,6 +20,7 @@ export const ERRORS = {
   // An operator's, on the data port.
   store_unavailable: { status: 503, whose: 'operator' },
   draining: { status: 503, whose: 'operator' },
+  saturated: { status: 503, whose: 'operator' },
   worker_lost: { status: 503, whose: 'operator' },
   // Ours.
   internal: { status: 500, whose: 'skep' },

@@ -79,11 +79,11 @@ export const Emit = {
   timer: 16,
   /** timer */
   timerCancel: 17,
-  /** '' when the bundle has been evaluated and has handlers; else why not, and the stack */
+  /** problem ('' when the bundle has been evaluated and has handlers), stack, names of the handlers */
   started: 18,
 } as const
 
-export const EMIT_FIELDS: readonly number[] = [0, 4, 3, 2, 1, 2, 4, 2, 1, 1, 3, 4, 2, 1, 2, 1, 2, 1, 2]
+export const EMIT_FIELDS: readonly number[] = [0, 4, 3, 2, 1, 2, 4, 2, 1, 1, 3, 4, 2, 1, 2, 1, 2, 1, 3]
 
 export const BodyKind = { none: 0, whole: 1, stream: 2 } as const
 

@@ -49,6 +49,8 @@ export interface SandboxObserver {
   emit(batch: Batch): void
   /** All that was dispatched so far has been entered, and the guest is at rest. */
   settled(report: RunReport): void
+  /** Its process is to be replaced: it goes on, but should be given up once what is in flight has ended. */
+  retire?(): void
   /** It is gone: over a limit, or with its process. */
   ended(failure: SandboxFailure): void
 }

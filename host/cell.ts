@@ -1,0 +1,223 @@
+import { spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
+import type { Socket } from 'node:net'
+import { join } from 'node:path'
+import { Channel } from '../sandbox/cell-protocol.ts'
+import type { FromCell, ToCell } from '../sandbox/cell-protocol.ts'
+import { checkBatch } from '../sandbox/emissions.ts'
+import type { Egress } from '../sandbox/operations/egress.ts'
+import type { Batch } from '../sandbox/protocol.ts'
+import type { Sandbox, SandboxFactory, SandboxObserver, SandboxSpec, StartReport } from '../sandbox/sandbox.ts'
+import { SkepError } from './errors.ts'
+import type { Log } from './log.ts'
+
+const ENTRY = join(import.meta.dirname, '../sandbox', import.meta.filename.endsWith('.ts') ? 'cell-main.ts' : 'cell-main.js')
+
+/** What a child process sees of this one's environment: nothing that could hold a secret. */
+const PASSED_ON = ['PATH', 'HOME', 'LANG', 'TZ', 'NODE_EXTRA_CA_CERTS', 'SSL_CERT_FILE', 'SSL_CERT_DIR']
+
+/** How long a cell that holds a lost isolate may take to finish what else it has in flight, ms. */
+const TAINT_GRACE = 30_000
+
+/**
+ * Sandboxes in child processes. One cell at a time takes new sandboxes; when it dies or is tainted, the next one does,
+ * with a growing pause between starts that fail.
+ */
+export class CellFactory implements SandboxFactory {
+  readonly placement = 'cell'
+  readonly #egress: Egress
+  readonly #log: Log
+  #current: Cell | undefined
+  readonly #cells = new Set<Cell>()
+  #closed = false
+
+  constructor(options: { egress: Egress; log: Log }) {
+    this.#egress = options.egress
+    this.#log = options.log
+  }
+
+  create(spec: SandboxSpec, observer: SandboxObserver): Sandbox {
+    if (this.#closed) throw new SkepError('draining', 'The host is closing')
+    if (this.#current === undefined || !this.#current.accepting) this.#current = this.#spawn()
+    return this.#current.create(spec, observer)
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    await Promise.all([...this.#cells].map((cell) => cell.kill()))
+  }
+
+  /** Process ids, for tests and the operator. */
+  get pids(): number[] {
+    return [...this.#cells].map((cell) => cell.pid)
+  }
+
+  #spawn(): Cell {
+    const cell = new Cell(this.#egress, this.#log, () => this.#cells.delete(cell))
+    this.#cells.add(cell)
+    return cell
+  }
+}
+
+/** One child process. `accepting` new sandboxes → `tainted` (finishing what it has) → gone. */
+class Cell {
+  readonly #child: ChildProcess
+  readonly #channel: Channel<ToCell, FromCell>
+  readonly #log: Log
+  readonly #sandboxes = new Map<number, CellSandbox>()
+  readonly #exited: Promise<void>
+  #lastId = 0
+  accepting = true
+
+  constructor(egress: Egress, log: Log, gone: () => void) {
+    this.#log = log
+    const env: NodeJS.ProcessEnv = {}
+    for (const name of PASSED_ON) if (process.env[name] !== undefined) env[name] = process.env[name]
+    this.#child = spawn(process.execPath, ['--no-node-snapshot', '--disable-warning=ExperimentalWarning', ENTRY], {
+      stdio: ['ignore', 'inherit', 'inherit', 'pipe'],
+      env,
+    })
+    this.#exited = new Promise((resolve) => this.#child.once('close', () => resolve()))
+    this.#child.on('error', (error) => this.#lost(`it could not be started: ${error.message}`))
+    this.#child.once('exit', (code, signal) => {
+      this.#lost(`it ended (${signal ?? code})`)
+      gone()
+    })
+    this.#channel = new Channel<ToCell, FromCell>(
+      this.#child.stdio[3] as Socket,
+      (message) => this.#receive(message),
+      (reason) => {
+        this.#lost(reason)
+        this.#child.kill('SIGKILL')
+      },
+    )
+    this.#channel.send({ type: 'configure', egress })
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? -1
+  }
+
+  create(spec: SandboxSpec, observer: SandboxObserver): Sandbox {
+    const id = ++this.#lastId
+    const sandbox = new CellSandbox(observer, {
+      dispatch: (batch) => this.#channel.send({ type: 'dispatch', sandbox: id, batch }),
+      dispose: () => {
+        this.#sandboxes.delete(id)
+        this.#channel.send({ type: 'dispose', sandbox: id })
+        this.#killWhenIdle()
+      },
+    })
+    this.#sandboxes.set(id, sandbox)
+    this.#channel.send({ type: 'create', sandbox: id, spec })
+    return sandbox
+  }
+
+  async kill(): Promise<void> {
+    this.accepting = false
+    this.#child.kill('SIGKILL')
+    await this.#exited
+  }
+
+  #receive(message: FromCell): void {
+    if (message.type === 'tainted') {
+      this.#taint(message.reason)
+      return
+    }
+    const sandbox = this.#sandboxes.get(message.sandbox)
+    if (sandbox === undefined) return
+    if (message.type === 'ended' || message.type === 'refused') this.#sandboxes.delete(message.sandbox)
+    sandbox.receive(message)
+    this.#killWhenIdle()
+  }
+
+  /** An isolate in it is lost for ever: it takes nothing new, finishes the rest, and is killed. */
+  #taint(reason: string): void {
+    if (!this.accepting) return
+    this.accepting = false
+    this.#log.warn({ cell: this.pid, reason }, 'a cell is tainted and will be replaced')
+    setTimeout(() => void this.kill(), TAINT_GRACE).unref()
+    for (const sandbox of this.#sandboxes.values()) sandbox.retire()
+    this.#killWhenIdle()
+  }
+
+  #killWhenIdle(): void {
+    if (!this.accepting && this.#sandboxes.size === 0) this.#child.kill('SIGKILL')
+  }
+
+  #lost(reason: string): void {
+    if (this.#sandboxes.size > 0) this.#log.error({ cell: this.pid, reason }, 'a cell was lost')
+    this.accepting = false
+    const lost = [...this.#sandboxes.values()]
+    this.#sandboxes.clear()
+    for (const sandbox of lost) sandbox.lost(reason)
+  }
+}
+
+/** The parent's half of a sandbox in a cell. */
+class CellSandbox implements Sandbox {
+  readonly ready: Promise<StartReport>
+  readonly #observer: SandboxObserver
+  readonly #cell: { dispatch(batch: Batch): void; dispose(): void }
+  #ended = false
+  #settleReady!: { resolve(report: StartReport): void; reject(error: SkepError): void }
+  #loading = true
+
+  constructor(observer: SandboxObserver, cell: { dispatch(batch: Batch): void; dispose(): void }) {
+    this.#observer = observer
+    this.#cell = cell
+    this.ready = new Promise((resolve, reject) => {
+      this.#settleReady = { resolve, reject }
+    })
+    this.ready.catch(() => {})
+  }
+
+  dispatch(batch: Batch): void {
+    if (!this.#ended) this.#cell.dispatch(batch)
+  }
+
+  dispose(): void {
+    if (this.#ended) return
+    this.#ended = true
+    this.#cell.dispose()
+  }
+
+  receive(message: Exclude<FromCell, { type: 'tainted' }>): void {
+    if (this.#ended) return
+    switch (message.type) {
+      case 'ready':
+        this.#loading = false
+        this.#settleReady.resolve(message.report)
+        break
+      case 'refused':
+        this.#ended = true
+        this.#settleReady.reject(new SkepError('start_failed', message.message, { details: { stack: message.stack } }))
+        break
+      case 'emit':
+        if (checkBatch(message.batch) === '') this.#observer.emit(message.batch)
+        break
+      case 'settled':
+        this.#observer.settled(message.report)
+        break
+      case 'ended':
+        this.#end(message.failure.code, message.failure.message, message.failure.notBegun)
+        break
+    }
+  }
+
+  /** Its cell takes no more work: whoever holds it should load the function elsewhere once it is at rest. */
+  retire(): void {
+    if (!this.#ended) this.#observer.retire?.()
+  }
+
+  lost(reason: string): void {
+    this.#end('worker_lost', `The process that ran it was lost: ${reason}`, [])
+  }
+
+  #end(code: Parameters<SandboxObserver['ended']>[0]['code'], message: string, notBegun: number[]): void {
+    if (this.#ended) return
+    this.#ended = true
+    if (this.#loading) this.#settleReady.reject(new SkepError(code === 'worker_lost' ? code : 'start_failed', message))
+    else this.#observer.ended({ code, message, notBegun })
+  }
+}

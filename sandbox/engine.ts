@@ -1,0 +1,157 @@
+import ivm from 'isolated-vm'
+import type { Prelude } from './prelude.ts'
+import type { Batch, GuestOptions } from './protocol.ts'
+
+/**
+ * The V8 engine behind an interface of a few verbs. This is the only file that knows isolated-vm, so that another engine
+ * can take its place.
+ */
+export class Engine {
+  readonly #prelude: Prelude
+  #snapshot: ivm.ExternalCopy<ArrayBuffer> | undefined
+
+  constructor(prelude: Prelude) {
+    this.#prelude = prelude
+  }
+
+  /**
+   * An isolate with a context in which the prelude has run. `wasm` gives one with `WebAssembly`, which contexts from a
+   * snapshot lack: the prelude is evaluated anew, which costs some milliseconds.
+   */
+  createIsolate(options: IsolateOptions): EngineIsolate {
+    if (options.wasm) return new EngineIsolate(options, undefined, this.#prelude)
+    this.#snapshot ??= ivm.Isolate.createSnapshot([{ code: this.#prelude.code, filename: this.#prelude.filename }])
+    return new EngineIsolate(options, this.#snapshot, this.#prelude)
+  }
+}
+
+export interface IsolateOptions {
+  memoryMb: number
+  wasm: boolean
+  /** V8 lost control of this isolate: its thread is parked for ever, and the process should end soon. */
+  onCatastrophicError: (message: string) => void
+}
+
+export type RunOutcome =
+  | { kind: 'ok' }
+  /** Stopped by the time limit. */
+  | { kind: 'timeout' }
+  /** Stopped and disposed of by V8, over the memory limit. */
+  | { kind: 'memory' }
+  /** It was disposed of meanwhile. */
+  | { kind: 'disposed' }
+  /** Tenant code threw: the bundle's top level, or a rejection that nobody handled. */
+  | { kind: 'threw'; message: string; stack: string }
+
+export class EngineIsolate {
+  readonly #isolate: ivm.Isolate
+  readonly #context: ivm.Context
+  readonly #skep: ivm.Reference
+  readonly #progress: ivm.Reference
+  #dispatch: ivm.Reference | undefined
+
+  constructor(options: IsolateOptions, snapshot: ivm.ExternalCopy<ArrayBuffer> | undefined, prelude: Prelude) {
+    this.#isolate = new ivm.Isolate({
+      memoryLimit: Math.max(8, options.memoryMb),
+      onCatastrophicError: options.onCatastrophicError,
+      ...(snapshot === undefined ? {} : { snapshot }),
+    })
+    this.#context = this.#isolate.createContextSync()
+    if (snapshot === undefined) this.#context.evalSync(prelude.code, { filename: prelude.filename })
+    this.#skep = this.#context.global.getSync('__skep', { reference: true })
+    this.#progress = this.#skep.getSync('progress', { reference: true })
+  }
+
+  /** Before the bundle runs. `emit` is called on the event loop with what the guest sends: to be treated as hostile. */
+  connect(emit: (batch: Batch) => void, options: GuestOptions): void {
+    const callback = new ivm.Callback(emit, { ignored: true })
+    const guestOptions = new ivm.ExternalCopy(options).copyInto({ release: true })
+    const connect = this.#skep.getSync('connect', { reference: true })
+    this.#dispatch = connect.applySync(undefined, [callback, guestOptions], { result: { reference: true } })
+    connect.release()
+  }
+
+  /** Compiles and runs the bundle and hands its value to the prelude, which emits `started`. */
+  async start(source: { code: string; filename: string; async: boolean; modules: Record<string, Uint8Array> }, timeoutMs: number): Promise<RunOutcome> {
+    return this.#run(async () => {
+      await this.#setModules(source.modules)
+      const script = await this.#isolate.compileScript(source.code, { filename: source.filename })
+      const exports = await script.run(this.#context, { reference: true, timeout: timeoutMs })
+      script.release()
+      const start = this.#skep.getSync('start', { reference: true })
+      await start.apply(undefined, [exports.derefInto({ release: true }), source.async], { timeout: timeoutMs })
+      start.release()
+      this.#skep.release()
+    })
+  }
+
+  /** Enters the isolate with a batch. `now`: ms since 1970, what its clock shows until the next entry. */
+  async dispatch(now: number, batch: Batch, timeoutMs: number): Promise<RunOutcome> {
+    return this.#run(() => this.#dispatch!.apply(undefined, [now, batch], DISPATCH_OPTIONS(timeoutMs)))
+  }
+
+  /** How many events of the last batch had begun when it was stopped; undefined when the isolate is gone. */
+  begun(): number | undefined {
+    try {
+      return this.#progress.getSync('begun') as number
+    } catch {
+      return undefined
+    }
+  }
+
+  /** CPU time that it has used so far, ms. */
+  get cpuMs(): number {
+    return this.#isolate.isDisposed ? 0 : Number(this.#isolate.cpuTime) / 1e6
+  }
+
+  /** Bytes in use, external memory included. Only while it is at rest: it waits for a running isolate. */
+  memoryBytes(): number {
+    if (this.#isolate.isDisposed) return 0
+    const { used_heap_size, externally_allocated_size } = this.#isolate.getHeapStatisticsSync()
+    return used_heap_size + externally_allocated_size
+  }
+
+  dispose(): void {
+    if (!this.#isolate.isDisposed) this.#isolate.dispose()
+  }
+
+  async #setModules(modules: Record<string, Uint8Array>): Promise<void> {
+    const names = Object.keys(modules)
+    if (names.length === 0) return
+    const copy = new ivm.ExternalCopy(names.map((name) => [name, modules[name]!.slice().buffer, name.endsWith('.wasm')]))
+    await this.#context.evalClosure(SET_MODULES, [copy.copyInto({ release: true })])
+  }
+
+  async #run(work: () => Promise<unknown>): Promise<RunOutcome> {
+    try {
+      await work()
+      return OK
+    } catch (error) {
+      return outcomeOf(error, this.#isolate)
+    }
+  }
+}
+
+const OK: RunOutcome = { kind: 'ok' }
+const DISPATCH_OPTIONS = (timeout: number) => ({ timeout, arguments: { copy: true as const } })
+
+/** Wasm is compiled here, synchronously: the asynchronous `WebAssembly.compile` does not settle in isolated-vm 7.0.1. */
+const SET_MODULES = `
+const modules = { __proto__: null }
+for (const [name, bytes, isWasm] of $0) modules[name] = isWasm ? new WebAssembly.Module(bytes) : bytes
+Object.defineProperty(globalThis, '__skep_modules', { value: modules, configurable: true })`
+
+/** isolated-vm tells the cases apart by message only. Tenant code can throw the same words: it then ends its own isolate. */
+function outcomeOf(error: unknown, isolate: ivm.Isolate): RunOutcome {
+  const { message, stack } = readError(error)
+  if (message === 'Script execution timed out.') return { kind: 'timeout' }
+  if (isolate.isDisposed) return message.includes('memory limit') ? { kind: 'memory' } : { kind: 'disposed' }
+  return { kind: 'threw', message, stack }
+}
+
+/** What a tenant throws is copied by isolated-vm: an Error's message and stack as strings, or any plain value. */
+function readError(error: unknown): { message: string; stack: string } {
+  if (error instanceof Error) return { message: String(error.message), stack: String(error.stack ?? error.message) }
+  const text = typeof error === 'string' ? error : `a thrown ${typeof error}`
+  return { message: text, stack: text }
+}

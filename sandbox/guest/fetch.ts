@@ -1,0 +1,44 @@
+import { abortReason, addAbortAlgorithm, isAborted, removeAbortAlgorithm } from './abort.ts'
+import { ByteReader, takeBody } from './body.ts'
+import { HostBody } from './host-body.ts'
+import { cancelOperation, endOperation, incomingBody, startOperation } from './operations.ts'
+import { currentFields, isRequest, Request, requestParts } from './request.ts'
+import type { RequestInit } from './request.ts'
+import { incomingResponse } from './response.ts'
+import type { Response } from './response.ts'
+import type { URL } from './url.ts'
+import { requireArguments } from './webidl.ts'
+
+/** Sends a request through the host, which decides what may be reached. Rejects with a TypeError where it could not. */
+export async function fetch(input: string | URL | Request, init?: RequestInit): Promise<Response> {
+  requireArguments(arguments.length, 1, 'fetch')
+  const request = isRequest(input) && init === undefined ? input : new Request(input, init)
+  const { method, url, redirect, body, signal } = requestParts(request)
+  if (signal !== null && isAborted(signal)) throw abortReason(signal)
+  const taken = takeBody(body)
+  const streamed = taken instanceof HostBody || taken instanceof ByteReader
+  const argument = { method, url, redirect, headers: currentFields(request), body: streamed ? null : taken, streamed }
+  const { id, result } = startOperation('fetch', argument, streamed ? taken : null)
+  const abort = () => cancelOperation(id, abortReason(signal!))
+  if (signal !== null) addAbortAlgorithm(signal, abort)
+  let head
+  try {
+    head = await result
+  } catch (error) {
+    if (signal !== null) removeAbortAlgorithm(signal, abort)
+    throw error
+  }
+  const hasBody = head.hasBody as boolean
+  if (!hasBody) {
+    endOperation(id)
+    if (signal !== null) removeAbortAlgorithm(signal, abort)
+  }
+  return incomingResponse({
+    status: head.status as number,
+    statusText: head.statusText as string,
+    url: head.url as string,
+    redirected: head.redirected as boolean,
+    fields: head.headers as string[],
+    body: hasBody ? incomingBody(id) : null,
+  })
+}

@@ -1,0 +1,122 @@
+import { AbortController, AbortSignal, setAbortTimer } from './abort.ts'
+import { atob, btoa } from './base64.ts'
+import { installClock } from './clock.ts'
+import { createConsole, inspect } from './console.ts'
+import { currentEvent } from './current.ts'
+import { DOMException } from './dom-exception.ts'
+import { TextDecoder, TextEncoder } from './encoding.ts'
+import { TextDecoderStream, TextEncoderStream } from './encoding-streams.ts'
+import { Event, EventTarget, setEventClock, setReporter } from './event-target.ts'
+import { CustomEvent, ErrorEvent, PromiseRejectionEvent } from './events.ts'
+import { fetch } from './fetch.ts'
+import { Headers } from './headers.ts'
+import { dispatch, handlerNames, progress, setHandlers } from './loop.ts'
+import { installNoEval } from './no-eval.ts'
+import { connectOutbox, post } from './outbox.ts'
+import { objectDefineProperty, promiseThen, promiseResolve } from './primordials.ts'
+import { Emit } from '../protocol.ts'
+import type { Batch, GuestOptions } from '../protocol.ts'
+import { createCrypto, createRandom } from './random.ts'
+import { describe, reportException, setFormatter } from './report.ts'
+import { Request } from './request.ts'
+import { Response } from './response.ts'
+import { structuredClone } from './structured-clone.ts'
+import * as streams from './streams.ts'
+import { clearTimeout, setInterval, setTimeout } from './timers.ts'
+import { URL } from './url.ts'
+import { URLSearchParams } from './url-search-params.ts'
+
+/**
+ * Installs the Web APIs and leaves one hidden global, `__skep`, for the host to connect by. The host takes it and removes
+ * it before any tenant code runs. Evaluated when the snapshot is made, so nothing here may differ between isolates.
+ */
+const scope = globalThis as unknown as Record<string, unknown>
+
+const clock = installClock(scope)
+let random: ReturnType<typeof createRandom> | undefined
+const crypto = createCrypto(() => random!)
+const console = createConsole(
+  (level, text) => post(Emit.log, currentEvent(), level, text),
+  () => clock.performance.now(),
+)
+setFormatter(inspect)
+setReporter(reportException)
+setEventClock(() => clock.performance.now())
+setAbortTimer((run, delay) => void setTimeout(run, delay))
+
+function queueMicrotask(callback: () => void): void {
+  if (typeof callback !== 'function') throw new TypeError('queueMicrotask needs a function')
+  void promiseThen(promiseResolve(undefined), () => {
+    try {
+      callback()
+    } catch (error) {
+      reportException(error)
+    }
+  })
+}
+
+/** Functions and classes are not enumerable, as on every global; objects are. */
+function install(name: string, value: unknown, enumerable = false): void {
+  objectDefineProperty(scope, name, { value, writable: true, enumerable, configurable: true })
+}
+
+const interfaces = {
+  AbortController,
+  AbortSignal,
+  CustomEvent,
+  DOMException,
+  ErrorEvent,
+  Event,
+  EventTarget,
+  Headers,
+  PromiseRejectionEvent,
+  Request,
+  Response,
+  TextDecoder,
+  TextDecoderStream,
+  TextEncoder,
+  TextEncoderStream,
+  URL,
+  URLSearchParams,
+}
+for (const [name, value] of Object.entries({ ...interfaces, ...streams })) install(name, value)
+const functions = { atob, btoa, clearInterval: clearTimeout, clearTimeout, fetch, queueMicrotask, setInterval, setTimeout, structuredClone }
+for (const [name, value] of Object.entries(functions)) install(name, value, true)
+install('console', console)
+install('crypto', crypto, true)
+install('performance', clock.performance, true)
+install('self', globalThis, true)
+install('navigator', Object.freeze({ userAgent: 'skep' }), true)
+install('reportError', reportException, true)
+installNoEval(scope)
+
+install('__skep', {
+  progress,
+  /** Before the bundle runs. `emit` takes batches for the host. Returns the entry for every later message. */
+  connect(emit: (batch: Batch) => void, options: GuestOptions): (now: number, batch: Batch) => void {
+    delete scope.__skep
+    connectOutbox(emit)
+    random = createRandom(options.seed)
+    clock.setNow(options.now)
+    environment = options.env
+    return (now, batch) => {
+      clock.setNow(now)
+      dispatch(batch)
+    }
+  },
+  /** After the bundle ran: its exports, or the promise of them. Answers with `started`. */
+  start(exports: unknown, isAsync: boolean): void {
+    if (!isAsync) {
+      started(exports)
+      return
+    }
+    void promiseThen(exports as Promise<unknown>, started, (error) => post(Emit.started, describe(error).message, describe(error).stack, []))
+  },
+})
+let environment: unknown
+
+function started(exports: unknown): void {
+  const problem = setHandlers(exports, environment)
+  if (problem === '') post(Emit.started, '', '', handlerNames())
+  else post(Emit.started, problem, '', [])
+}

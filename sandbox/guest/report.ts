@@ -1,0 +1,30 @@
+import { currentEvent } from './current.ts'
+import { Emit } from '../protocol.ts'
+import { post } from './outbox.ts'
+
+let format: (value: unknown) => string = (value) => `${value as string}`
+
+/** How an error is written: the console's way. */
+export function setFormatter(formatter: (value: unknown) => string): void {
+  format = formatter
+}
+
+/** An exception that nobody caught, where no caller can be told. */
+export function reportException(error: unknown): void {
+  post(Emit.log, currentEvent(), 'error', `Uncaught ${describe(error).stack}`)
+}
+
+/** An error's message and stack as text. Getters and proxies of the tenant may throw here; that must not spread. */
+export function describe(error: unknown): { message: string; stack: string } {
+  try {
+    if (typeof error === 'object' && error !== null) {
+      const { message, stack } = error as { message?: unknown; stack?: unknown }
+      const text = typeof message === 'string' ? message : format(error)
+      return { message: text, stack: typeof stack === 'string' && stack !== '' ? stack : format(error) }
+    }
+    const text = format(error)
+    return { message: text, stack: text }
+  } catch {
+    return { message: 'an error that cannot be read', stack: 'an error that cannot be read' }
+  }
+}

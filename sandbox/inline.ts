@@ -1,0 +1,33 @@
+import { SkepError } from '../host/errors.ts'
+import { Engine } from './engine.ts'
+import { IsolateSandbox } from './isolate.ts'
+import { EgressRules } from './operations/egress.ts'
+import type { Egress } from './operations/egress.ts'
+import { loadPrelude } from './prelude.ts'
+import type { Sandbox, SandboxFactory } from './sandbox.ts'
+
+/** Sandboxes with their isolates in this process. Needs `node --no-node-snapshot`; throws `missing_flag` without it. */
+export async function createInlineFactory(options: { egress: Egress; tainted: (reason: string) => void }): Promise<SandboxFactory> {
+  const flags = [...process.execArgv, ...(process.env.NODE_OPTIONS ?? '').split(/\s+/)]
+  if (!flags.includes('--no-node-snapshot')) {
+    const script = process.argv[1] ?? 'your-script.js'
+    throw new SkepError(
+      'missing_flag',
+      `placement 'inline' needs Node's flag --no-node-snapshot. Start it with: node --no-node-snapshot ${script}  ` +
+        `or leave placement at 'cell', which needs no flag.`,
+    )
+  }
+  const context = {
+    engine: new Engine(await loadPrelude()),
+    egress: new EgressRules(options.egress),
+    tainted: options.tainted,
+    live: new Set<Sandbox>(),
+  }
+  return {
+    placement: 'inline',
+    create: (spec, observer) => new IsolateSandbox(context, spec, observer),
+    async close() {
+      for (const sandbox of context.live) sandbox.dispose()
+    },
+  }
+}

@@ -1,0 +1,96 @@
+import { BlockList, isIP } from 'node:net'
+import { networkInterfaces } from 'node:os'
+import { SkepError } from '../../host/errors.ts'
+
+/**
+ * Which addresses functions may reach. Public ones, unless `deny` names them; of the others only what `allow` names.
+ * Checked on the address that is connected to: after DNS, on every attempt, on every redirect.
+ */
+export interface Egress {
+  /** Entries: an address, a network (`10.1.0.0/16`), or a host name; each with or without `:port`. */
+  allow: string[]
+  deny: string[]
+}
+
+/** Special-purpose ranges (IANA's registries, RFC 6890 and its updates): nothing public is in them. */
+const SPECIAL_IPV4 = [
+  '0.0.0.0/8', '10.0.0.0/8', '100.64.0.0/10', '127.0.0.0/8', '169.254.0.0/16', '172.16.0.0/12', '192.0.0.0/24',
+  '192.0.2.0/24', '192.88.99.0/24', '192.168.0.0/16', '198.18.0.0/15', '198.51.100.0/24', '203.0.113.0/24', '224.0.0.0/3',
+]
+/** Everything but global unicast (2000::/3), and what in it is special or wraps an IPv4 address. */
+const SPECIAL_IPV6 = ['::/3', '4000::/2', '8000::/1', '2001::/23', '2001:db8::/32', '2002::/16', '3fff::/20']
+
+interface Rule {
+  /** Lower-case host name, or undefined for addresses. */
+  host: string | undefined
+  addresses: BlockList | undefined
+  port: number | undefined
+}
+
+export class EgressRules {
+  readonly #special = new BlockList()
+  readonly #allow: Rule[]
+  readonly #deny: Rule[]
+
+  constructor(egress: Egress) {
+    for (const network of SPECIAL_IPV4) addNetwork(this.#special, network)
+    for (const network of SPECIAL_IPV6) addNetwork(this.#special, network)
+    // The machine's own addresses may be public ones; its other services are nobody's to reach from inside.
+    for (const list of Object.values(networkInterfaces())) {
+      for (const { address, family } of list ?? []) this.#special.addAddress(address, family === 'IPv6' ? 'ipv6' : 'ipv4')
+    }
+    this.#allow = egress.allow.map(parseRule)
+    this.#deny = egress.deny.map(parseRule)
+  }
+
+  /** Why this may not be connected to; '' when it may. `hostname` is what the function asked for. */
+  refusal(address: string, port: number, hostname: string): string {
+    const host = hostname.toLowerCase()
+    if (this.#deny.some((rule) => applies(rule, address, port, host))) return `${hostname}:${port} is denied by the operator`
+    if (this.#allow.some((rule) => applies(rule, address, port, host))) return ''
+    if (has(this.#special, address)) return `${hostname} is not a public address`
+    return ''
+  }
+}
+
+function applies(rule: Rule, address: string, port: number, host: string): boolean {
+  if (rule.port !== undefined && rule.port !== port) return false
+  return rule.host === undefined ? has(rule.addresses!, address) : rule.host === host
+}
+
+function has(list: BlockList, address: string): boolean {
+  const plain = unwrap(address)
+  return list.check(plain, isIP(plain) === 6 ? 'ipv6' : 'ipv4')
+}
+
+/** `::ffff:127.0.0.1` reaches 127.0.0.1; it is judged as that. */
+function unwrap(address: string): string {
+  const bare = address.replace(/%.*$/, '')
+  return /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(bare)?.[1] ?? bare
+}
+
+function parseRule(entry: string): Rule {
+  const match = /^(\[[^\]]+\](?:\/\d+)?|[^:]+|[^[\]]*:[^[\]]*:[^[\]]*?)(?::(\d+))?$/.exec(entry.trim())
+  const bad = () => new SkepError('invalid_config', `egress: ${JSON.stringify(entry)} is no address, network or host name, with or without :port.`)
+  if (match === null) throw bad()
+  const port = match[2] === undefined ? undefined : Number(match[2])
+  if (port !== undefined && port > 65_535) throw bad()
+  const target = match[1]!.replace(/^\[([^\]]+)\]/, '$1')
+  if (isIP(target.replace(/\/.*$/, '')) === 0) {
+    if (!/^[a-z0-9_.-]+$/i.test(target)) throw bad()
+    return { host: target.toLowerCase(), addresses: undefined, port }
+  }
+  const addresses = new BlockList()
+  try {
+    addNetwork(addresses, target)
+  } catch {
+    throw bad()
+  }
+  return { host: undefined, addresses, port }
+}
+
+function addNetwork(list: BlockList, network: string): void {
+  const [address, bits] = network.split('/') as [string, string | undefined]
+  const family = isIP(address) === 6 ? 'ipv6' : 'ipv4'
+  list.addSubnet(address, bits === undefined ? (family === 'ipv6' ? 128 : 32) : Number(bits), family)
+}

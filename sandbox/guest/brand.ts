@@ -48,6 +48,27 @@ export const bigIntValue = uncurryThis(BigInt.prototype.valueOf as (this: unknow
 export const symbolValue = uncurryThis(Symbol.prototype.valueOf as (this: unknown) => symbol)
 export const regExpSource: (self: unknown) => string = getter(RegExp.prototype, 'source')
 
+const flagGetters: [string, (self: unknown) => boolean][] = []
+for (const [letter, name] of Object.entries({
+  d: 'hasIndices',
+  g: 'global',
+  i: 'ignoreCase',
+  m: 'multiline',
+  s: 'dotAll',
+  u: 'unicode',
+  v: 'unicodeSets',
+  y: 'sticky',
+})) {
+  flagGetters.push([letter, getter(RegExp.prototype, name)])
+}
+
+/** The accessor `flags` would read properties, which may be the tenant's own. */
+export function regExpFlags(value: unknown): string {
+  let flags = ''
+  for (let i = 0; i < flagGetters.length; i++) if (flagGetters[i]![1](value)) flags += flagGetters[i]![0]
+  return flags
+}
+
 const kinds = new Map<object, Kind>()
 /** Throw when the object only inherits from the prototype. */
 const checks = new Map<Kind, Unboxed>()

@@ -8,7 +8,6 @@ import {
   dataViewByteLength,
   dataViewByteOffset,
   defineData,
-  getter,
   hasOwn,
   isArrayBuffer,
   mapForEach,
@@ -24,7 +23,7 @@ import {
   typedArrayLength,
   typedArrayTag,
 } from './primordials.ts'
-import { bigIntValue, booleanValue, dateValue, kindOf, numberValue, regExpSource, stringValue } from './brand.ts'
+import { bigIntValue, booleanValue, dateValue, kindOf, numberValue, regExpFlags, regExpSource, stringValue } from './brand.ts'
 import { DOMException, cloneDOMException } from './dom-exception.ts'
 import { requireArguments, toDictionary, toDOMString } from './webidl.ts'
 
@@ -35,7 +34,6 @@ const RegExpConstructor = RegExp
 const ViewConstructor = DataView
 const ArrayConstructor = Array
 const ObjectConstructor = Object
-const regExpFlags: (self: unknown) => string = getter(RegExp.prototype, 'flags')
 type Construct = new (buffer: ArrayBuffer, offset: number, length: number) => object
 const TYPED_ARRAYS = {
   __proto__: null,

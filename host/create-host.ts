@@ -1,0 +1,181 @@
+import { EventEmitter } from 'node:events'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { join } from 'node:path'
+import { encodeBundle } from '../bundler/artifact.ts'
+import { bundle } from '../bundler/bundle.ts'
+import { createInlineFactory } from '../sandbox/inline.ts'
+import type { SandboxFactory } from '../sandbox/sandbox.ts'
+import { CellFactory } from './cell.ts'
+import { checkBundle } from './check.ts'
+import { SkepError } from './errors.ts'
+import { HostCore } from './host.ts'
+import type { HostEvents } from './host.ts'
+import { listen } from './listener/choose.ts'
+import type { Listener } from './listener/listener.ts'
+import { nodeExchange } from './listener/node.ts'
+import { configSchema } from './config.ts'
+import type { Config, ConfigInput } from './config.ts'
+import { createLog, silentLog } from './log.ts'
+import type { Log } from './log.ts'
+import { Counters } from './metrics.ts'
+import { versionSettings } from './records.ts'
+import { Registry } from './registry.ts'
+import { openStore } from './store/open.ts'
+import type { Store } from './store/store.ts'
+import { WebExchange } from './web-exchange.ts'
+
+/** The host's settings of contract and configuration file; all optional. `placement` defaults to `cell` here. */
+export interface HostOptions extends Omit<ConfigInput, 'log' | 'port' | 'api' | 'workers' | 'address'> {
+  /** A pino logger, or a level; default: silent. Listen to `log` events for functions' own lines. */
+  log?: Log | { level: 'debug' | 'info' | 'warn' | 'error' }
+}
+
+export interface DeployOptions {
+  /** The entry file, bundled with what it imports. */
+  main?: string
+  /** Or the module's text. */
+  code?: string
+  /** Folder that `code` imports from; without it, it can import nothing. */
+  resolveDir?: string
+  hosts?: string[]
+  vars?: Record<string, string>
+  limits?: Partial<Record<'cpuMs' | 'wallMs' | 'memoryMb' | 'subrequests' | 'concurrency', number>>
+  nodejs?: boolean
+  tag?: string
+  /** Default `default`. */
+  tenant?: string
+}
+
+/**
+ * A host inside this process: router and pool, its isolates in child processes unless `placement` is `inline`.
+ * Throws `invalid_config` for options that it does not know, and `missing_flag` for `inline` without its Node flag.
+ */
+export async function createHost(options: HostOptions = {}): Promise<Host> {
+  const { log: logOption, ...input } = options
+  const config = checkOptions({ placement: 'cell', ...input })
+  const log = await chooseLog(logOption)
+  const store = await openStore(config.store ?? `file:${join(config.data, 'store')}`, { s3: config.s3 })
+  const factory =
+    config.placement === 'cell'
+      ? new CellFactory({ egress: config.egress, log })
+      : await createInlineFactory({ egress: config.egress, tainted: (reason) => log.fatal({ reason }, TAINTED) })
+  const counters = new Counters()
+  return new Host(config, store, factory, new HostCore({ config, store, factory, log, counters }), counters)
+}
+
+const TAINTED = 'an isolate of this process was lost for ever; finish what is in flight and replace the process (with placement cell, skep does)'
+
+export class Host extends EventEmitter<HostEvents> implements AsyncDisposable {
+  readonly #config: Config
+  readonly #store: Store
+  readonly #factory: SandboxFactory
+  readonly #core: HostCore
+  readonly #counters: Counters
+  readonly #registry: Registry
+  readonly #listeners: Listener[] = []
+  #closing: Promise<void> | undefined
+
+  /** Made by `createHost`. */
+  constructor(config: Config, store: Store, factory: SandboxFactory, core: HostCore, counters: Counters) {
+    super()
+    this.#config = config
+    this.#store = store
+    this.#factory = factory
+    this.#core = core
+    this.#counters = counters
+    this.#registry = new Registry(store, (notice) => core.notice(notice))
+    core.on('log', (entry) => this.emit('log', entry))
+    core.on('isolate', (change) => this.emit('isolate', change))
+  }
+
+
+  /**
+   * Bundles, checks and activates a function, and routes its hostnames. Rejects with `bundle_failed`, `bundle_too_large`,
+   * `start_failed`, `invalid_name`, `invalid_hostname`, `route_conflict` or a store's error; what answered before then
+   * still does.
+   */
+  async deploy(name: string, options: DeployOptions): Promise<{ version: string; urls: string[] }> {
+    const { main, code, hosts = [], tenant = 'default' } = options
+    if ((main === undefined) === (code === undefined)) throw new SkepError('invalid_request', 'deploy() takes either main (a file) or code (a text).')
+    const parsed = versionSettings.safeParse({ vars: options.vars ?? {}, limits: options.limits ?? {}, tag: options.tag ?? '' })
+    if (!parsed.success) throw new SkepError('invalid_request', `deploy(): ${parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; ')}`)
+    const settings = parsed.data
+    const source = main === undefined ? { code: code!, ...(options.resolveDir === undefined ? {} : { resolveDir: options.resolveDir }) } : { main }
+    const built = await bundle(source, { nodejs: options.nodejs ?? false, maxBytes: this.#config.limits.bundleBytes })
+    const bytes = encodeBundle(built.bundle)
+    const report = await checkBundle(this.#factory, bytes, settings, { name: `${tenant}/${name}`, limits: this.#config.limits })
+    const version = await this.#registry.addVersion(tenant, name, { bytes, settings, report, by: 'library' })
+    await this.#registry.deploy(tenant, name, { versions: [{ id: version.id, percent: 100 }], by: 'library' })
+    for (const host of hosts) await this.#registry.addRoute(host, tenant, name)
+    return { version: version.id, urls: hosts.map((host) => `http://${host}/`) }
+  }
+
+  /** Runs a request by its URL's hostname. Rejects only when the request's signal aborts it. */
+  fetch(request: Request | string | URL, init?: RequestInit): Promise<Response> {
+    const exchange = new WebExchange(request instanceof Request && init === undefined ? request : new Request(request, init))
+    this.#core.handle(exchange)
+    return exchange.response
+  }
+
+  /** Answers a request of a node:http server. */
+  handleNode(req: IncomingMessage, res: ServerResponse): void {
+    const exchange = nodeExchange(req, res)
+    if (exchange !== undefined) this.#core.handle(exchange)
+  }
+
+  /** Listens; port 0 takes a free one. Rejects with `port_in_use`. */
+  async listen(options: { port: number; address?: string }): Promise<{ port: number }> {
+    const { listener } = await listen({
+      address: '127.0.0.1',
+      ...options,
+      kind: this.#config.listener,
+      handler: (exchange) => this.#core.handle(exchange),
+    })
+    this.#listeners.push(listener)
+    return { port: listener.port }
+  }
+
+  /** Prometheus' text format. */
+  async metrics(): Promise<string> {
+    this.#counters.isolates(this.#core.stats())
+    return this.#counters.registry.metrics()
+  }
+
+  /** Versions, deployments and routes. */
+  get registry(): Registry {
+    return this.#registry
+  }
+
+  /** Lets what is in flight finish, then ends isolates and processes. Idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  async #close(): Promise<void> {
+    await Promise.all(this.#listeners.map((listener) => listener.close(this.#config.drainMs)))
+    await this.#core.close()
+    await this.#store.close()
+  }
+}
+
+/** A request listener for node:http, Express and Fastify (`fastify.all('/*', (req, reply) => { reply.hijack(); handler(req.raw, reply.raw) })`). */
+export function toNodeHandler(host: Host): (req: IncomingMessage, res: ServerResponse) => void {
+  return (req, res) => host.handleNode(req, res)
+}
+
+function checkOptions(options: ConfigInput): Config {
+  const parsed = configSchema.safeParse(options)
+  if (parsed.success) return parsed.data
+  const problems = parsed.error.issues.map((issue) => `${issue.path.join('.') || 'options'}: ${issue.message}`)
+  throw new SkepError('invalid_config', `createHost(): ${problems.join('; ')}`)
+}
+
+async function chooseLog(option: HostOptions['log']): Promise<Log> {
+  if (option === undefined) return silentLog()
+  return 'info' in option ? option : createLog({ level: option.level })
+}

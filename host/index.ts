@@ -1,0 +1,7 @@
+export { createHost, Host, toNodeHandler } from './create-host.ts'
+export type { DeployOptions, HostOptions } from './create-host.ts'
+export type { HostEvents } from './host.ts'
+export { ERRORS, SkepError } from './errors.ts'
+export type { ErrorCode } from './errors.ts'
+export type { Page, PageQuery, Registry } from './registry.ts'
+export type { DeploymentRecord, FunctionRecord, RouteRecord, VersionRecord } from './records.ts'

@@ -5,7 +5,7 @@ import { OWN_SEGMENT } from './_key.ts'
 import type { S3Objects } from './_s3-objects.ts'
 
 export interface LeaseTimes {
-  /** A lease that nobody renewed for so long belongs to a dead writer. Must exceed three times a write's longest time. */
+  /** A lease that nobody renewed for so long belongs to a dead writer. Two thirds of it must exceed a write's longest time. */
   ttlMs: number
   /** Longest time from reading a lease to having written it, and the wait before a new one counts. */
   settleMs: number
@@ -106,7 +106,12 @@ export class WriterLease {
     this.#rival = undefined
     // An idle holder stays the holder: the next deploy must not find that a second control API took its place.
     clearInterval(this.#timer)
-    this.#timer = setInterval(() => void this.ensure().catch(() => undefined), this.#times.ttlMs / 3).unref()
+    this.#timer = setInterval(() => this.#stay(), this.#times.ttlMs / 3).unref()
+  }
+
+  /** Who lost the lease does not fight for it while it has nothing to write. */
+  #stay(): void {
+    if (this.#heldSince !== undefined) void this.ensure().catch(() => undefined)
   }
 
   #isDead(lease: Lease, etag: string): boolean {

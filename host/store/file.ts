@@ -99,7 +99,11 @@ class FileStore implements Store {
     const limit = pageLimit(page.limit)
     const keys = await this.#list.page(prefix, page.cursor ?? '', limit + 1)
     if (keys.length === 0) await this.#assertMounted()
-    if (keys.length <= limit) return { keys, cursor: undefined }
+    if (keys.length <= limit) {
+      // The last page: a million names would stay in memory for nobody.
+      this.#list.forget()
+      return { keys, cursor: undefined }
+    }
     keys.pop()
     return { keys, cursor: keys.at(-1) }
   }

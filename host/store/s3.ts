@@ -24,7 +24,8 @@ export function openS3Store(options: S3StoreOptions): Store {
   const totalTimeoutMs = options.totalTimeoutMs ?? DEFAULT_TOTAL_TIMEOUT_MS
   const objects = new S3Objects(connect(options), { bucket: options.bucket, prefix: options.prefix ?? '', totalTimeoutMs })
   const lease = new WriterLease(objects, {
-    ttlMs: Math.max(60_000, totalTimeoutMs * 3),
+    // A write is a comparison and a request, each with the whole bound, begun with a third of the lease gone at most.
+    ttlMs: Math.max(60_000, totalTimeoutMs * 4),
     settleMs: 5_000,
     now: () => performance.now(),
     sleep: (ms) => sleep(ms),

@@ -1,4 +1,4 @@
-import { charCodeAt, fromCharCode, stringIndexOf, stringSlice } from './primordials.ts'
+import { charCodeAt, fromCharCode, stringIndexOf, stringSlice, typedArrayLength } from './primordials.ts'
 import { utf8Encode } from './utf8-encode.ts'
 import { utf8Decode } from './utf8-decode.ts'
 
@@ -37,7 +37,7 @@ export function percentEncode(text: string, set: Uint8Array, plus = false): stri
     else {
       const end = unit >= 0xd800 && unit < 0xe000 ? i + 2 : i + 1
       const bytes = utf8Encode(stringSlice(text, i, end))
-      for (let k = 0, n = bytes.length; k < n; k++) result += '%' + HEX[bytes[k]! >> 4]! + HEX[bytes[k]! & 15]!
+      for (let k = 0, n = typedArrayLength(bytes); k < n; k++) result += '%' + HEX[bytes[k]! >> 4]! + HEX[bytes[k]! & 15]!
       i = end - 1
     }
     done = i + 1
@@ -56,7 +56,7 @@ export function percentDecode(text: string, plus: boolean): string {
   const percent = stringIndexOf(text, '%')
   if (percent < 0) return plus ? plusToSpace(text) : text
   const bytes = utf8Encode(text)
-  const length = bytes.length
+  const length = typedArrayLength(bytes)
   let at = 0
   let ascii = true
   for (let i = 0; i < length; i++) {

@@ -14,7 +14,7 @@ import { domainToAscii } from './url-idna.ts'
 const PLAIN_DOMAIN = /^[a-z0-9_.-]+$/
 const ACE = /^xn--|\.xn--/
 const FORBIDDEN_HOST = /[\0\t\n\r #/:<>?@[\\\]^|]/
-const FORBIDDEN_DOMAIN = /[\0-\x20"#%/:<>?@[\\\]^`{|}\x7f]/
+const FORBIDDEN_DOMAIN = /[\0-\x20#%/:<>?@[\\\]^|\x7f]/
 
 /** The host, serialised; null when it is invalid. */
 export function parseHost(text: string, opaque: boolean): string | null {

@@ -1,7 +1,7 @@
 import { loadConfig } from '../../host/load-config.ts'
 import { CONFIG_ARGS, settingFlags } from './config-args.ts'
 import { defineCommand } from './command.ts'
-import { warn } from './output.ts'
+import { print, warn } from './output.ts'
 import { startFolder } from './start-folder.ts'
 
 export default defineCommand({
@@ -11,14 +11,12 @@ export default defineCommand({
   args: CONFIG_ARGS,
   async run(args) {
     const load = () => loadConfig({ file: args.config, env: process.env, flags: settingFlags(args), cwd: startFolder() })
-    const { config, origins, file, warnings } = await load()
+    const { config, warnings } = await load()
     for (const warning of warnings) warn(warning)
-    const { serve } = await import('../../host/supervisor.ts')
-    await serve({
-      config,
-      origins,
-      ...(file === undefined ? {} : { configFile: file }),
-      reload: async () => (await load()).config,
-    })
+    const { serve } = await import('../serve.ts')
+    const served = await serve({ config, reload: async () => (await load()).config })
+    if (served.token !== undefined) print(`Admin token, shown this once: ${served.token}`)
+    print(`Functions: http://127.0.0.1:${served.dataPort} (by hostname)   Control API: http://127.0.0.1:${served.apiPort}`)
+    await served.closed
   },
 })

@@ -1,0 +1,211 @@
+/** The listener over uWebSockets.js. What it cannot do as node:http does is in README.md. */
+import { reasonPhrase } from './_headers.ts'
+import { DEFAULT_GRACE_MS, YOUNG_MS } from './_limits.ts'
+import { bindingError, checkPort } from './_ports.ts'
+import { applyConnection, bodyLengthOf, encodeTarget, isHopByHop, isMethod, parseAuthority } from './_request.ts'
+import type { Uws, UwsApp, UwsListenSocket, UwsRequest, UwsResponse } from './_uws-api.ts'
+import { UwsExchange, type UwsHead, type UwsTraffic } from './_uws-exchange.ts'
+import type { Listener, ListenOptions } from './listener.ts'
+
+export async function listenUws(uws: Uws, options: ListenOptions): Promise<Listener> {
+  const app = uws.App()
+  const listener = new UwsListener(uws, app, options.handler)
+  const binding = { port: options.port, address: options.address ?? '0.0.0.0', shared: options.shared ?? false }
+  if (!listener.bind(binding.address, binding.port, binding.shared)) {
+    // uWebSockets does not say why. When the port turns out to be free it was let go this moment.
+    await checkPort(binding)
+    if (!listener.bind(binding.address, binding.port, binding.shared)) throw bindingError(binding, undefined)
+  }
+  return listener
+}
+
+class UwsListener implements Listener {
+  readonly kind = 'uws'
+  port = 0
+  #uws: Uws
+  #app: UwsApp
+  #socket: UwsListenSocket | undefined
+  #handler: ListenOptions['handler']
+  #connections = 0
+  #lastOpened = 0
+  #closing: Promise<void> | undefined
+  #settled: (() => void) | undefined
+  #traffic: UwsTraffic = {
+    draining: false,
+    inFlight: 0,
+    lingering: false,
+    settled: () => this.#settled?.(),
+  }
+  #spare: UwsResponse | undefined
+
+  constructor(uws: Uws, app: UwsApp, handler: ListenOptions['handler']) {
+    this.#uws = uws
+    this.#app = app
+    this.#handler = handler
+    const answer = (res: UwsResponse, req: UwsRequest): void => this.#request(res, req)
+    // A route that passes gives a second object for the same connection; see UwsExchange. For a request that expects
+    // `100 Continue`, uWebSockets would send it once for each route.
+    const spare = (res: UwsResponse, req: UwsRequest): void => {
+      if (req.getHeader('expect') !== '') return this.#request(res, req)
+      this.#spare = res
+      req.setYield(true)
+    }
+    app.post('/*', spare).put('/*', spare).patch('/*', spare).del('/*', spare).any('/*', answer)
+    app.filter((_res, change) => {
+      this.#connections += change
+      if (change > 0) this.#lastOpened = performance.now()
+      else if (this.#connections === 0) this.#settled?.()
+    })
+  }
+
+  bind(address: string, port: number, shared: boolean): boolean {
+    this.#app.listen(address, port, shared ? 0 : this.#uws.LIBUS_LISTEN_EXCLUSIVE_PORT, (socket) => {
+      if (socket === false) return
+      this.#socket = socket
+      this.port = this.#uws.us_socket_local_port(socket)
+    })
+    return this.#socket !== undefined
+  }
+
+  #request(res: UwsResponse, req: UwsRequest): void {
+    const spare = this.#spare
+    this.#spare = undefined
+    const head = readHead(req)
+    if (head === undefined) return this.#refuse(res)
+    const exchange = new UwsExchange(this.#traffic, res, head, spare)
+    try {
+      this.#handler(exchange)
+    } catch (error) {
+      console.error('skep: a request handler threw', error)
+      exchange.respond(500, ['skep-error', 'internal'], reasonPhrase(500))
+    }
+    exchange.handlerReturned()
+  }
+
+  /**
+   * Answers later, never in the handler: what follows in the same packet may be the body of a request that was not
+   * understood, and uWebSockets goes on to parse it as requests as soon as there is an answer. While there is none it
+   * cuts the connection instead.
+   */
+  #refuse(res: UwsResponse): void {
+    const traffic = this.#traffic
+    let open = true
+    const done = (): void => {
+      open = false
+      if (--traffic.inFlight === 0) traffic.settled()
+    }
+    traffic.inFlight++
+    res.onAborted(done)
+    setImmediate(() => {
+      if (!open) return
+      done()
+      res.cork(() => {
+        res.writeStatus('400 Bad Request\r\nskep-error: bad_request')
+        res.end('Bad Request', true)
+      })
+    })
+  }
+
+  close(graceMs = DEFAULT_GRACE_MS): Promise<void> {
+    return (this.#closing ??= this.#drain(graceMs))
+  }
+
+  async #drain(graceMs: number): Promise<void> {
+    this.#traffic.draining = true
+    // Connections wait in the kernel for this socket, and closing it resets them. An immediate runs right after the
+    // loop has accepted all there were.
+    await turn()
+    if (this.#socket !== undefined) this.#uws.us_listen_socket_close(this.#socket)
+    this.#socket = undefined
+
+    const deadline = performance.now() + graceMs
+    for (;;) {
+      // What the kernel has received meanwhile becomes requests in flight.
+      await turn()
+      if (this.#connections === 0) break
+      const now = performance.now()
+      if (now >= deadline) break
+      if (this.#traffic.inFlight > 0 || this.#traffic.lingering) await this.#change(deadline - now)
+      else if (now - this.#lastOpened < YOUNG_MS) await this.#change(Math.min(deadline, this.#lastOpened + YOUNG_MS) - now)
+      else break
+    }
+    this.#app.close()
+    await turn()
+  }
+
+  /** Until nothing is in flight, or nobody is connected, or this long. */
+  #change(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => this.#settled?.(), Math.max(1, ms))
+      this.#settled = () => {
+        clearTimeout(timer)
+        this.#settled = undefined
+        resolve()
+      }
+    })
+  }
+}
+
+function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
+}
+
+/** One request's headers at a time are read, so one object serves them all. */
+const scan = {
+  headers: [] as string[],
+  host: undefined as string | undefined,
+  connection: undefined as string | undefined,
+  length: undefined as string | undefined,
+  lengths: 0,
+  encoding: undefined as string | undefined,
+  encodings: 0,
+}
+
+function resetScan(): void {
+  scan.headers = []
+  scan.host = scan.connection = scan.length = scan.encoding = undefined
+  scan.lengths = scan.encodings = 0
+}
+
+function visit(name: string, value: string): void {
+  switch (name) {
+    case 'connection':
+      scan.connection = scan.connection === undefined ? value : `${scan.connection},${value}`
+      return
+    case 'transfer-encoding':
+      scan.encoding = value
+      scan.encodings++
+      return
+    case 'content-length':
+      scan.length = value
+      scan.lengths++
+      break
+    case 'host':
+      scan.host = value
+      break
+    default:
+      if (isHopByHop(name)) return
+  }
+  scan.headers.push(name, value)
+}
+
+function readHead(req: UwsRequest): UwsHead | undefined {
+  resetScan()
+  req.forEach(visit)
+  const method = req.getCaseSensitiveMethod()
+  const authority = scan.host === undefined ? undefined : parseAuthority(scan.host)
+  const query = req.getQuery()
+  const target = encodeTarget(query === undefined ? req.getUrl() : `${req.getUrl()}?${query}`)
+  const bodyLength = bodyLengthOf(scan.length, scan.lengths, scan.encoding, scan.encodings)
+  if (authority === undefined || target === undefined || bodyLength === undefined || !isMethod(method)) return undefined
+  const { headers, connection } = scan
+  return {
+    method,
+    url: authority.origin + target,
+    hostname: authority.hostname,
+    headers,
+    bodyLength,
+    closes: connection !== undefined && applyConnection(connection, headers).close,
+    closesItself: connection !== undefined && connection.length === 5,
+  }
+}

@@ -52,6 +52,8 @@ const trustedProperty = {
 }
 
 export class Event {
+  /** An own accessor, as `[LegacyUnforgeable]` asks. */
+  declare readonly isTrusted: boolean
   #type: string
   #bubbles = false
   #cancelable = false

@@ -1,3 +1,4 @@
+/* oxlint-disable no-misleading-character-class -- single code points that nothing here combines */
 import {
   arrayPush,
   charCodeAt,

@@ -1,3 +1,4 @@
+/* oxlint-disable typescript/no-unsafe-declaration-merging -- `definePairIterable` adds the methods that the interface names */
 import {
   arrayPush,
   arraySort,
@@ -166,7 +167,6 @@ export class URLSearchParams {
   }
 }
 
-// oxlint-disable-next-line typescript/no-unsafe-declaration-merging
 export interface URLSearchParams extends PairIterable<string> {}
 
 definePairIterable(URLSearchParams, (params, index) => pairAt(params, index))

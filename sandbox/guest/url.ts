@@ -124,10 +124,10 @@ export class URL {
     return this.#url.port
   }
   set port(value: string) {
-    const text = withoutTabs(toUSVString(value))
+    const text = toUSVString(value)
     if (this.#hasNoAuthority()) return
     if (text === '') this.#url.port = ''
-    else this.#setPort(text)
+    else this.#setPort(withoutTabs(text))
     this.#changed(false)
   }
   get pathname(): string {
@@ -149,8 +149,9 @@ export class URL {
     return query === null || query === '' ? '' : '?' + query
   }
   set search(value: string) {
-    const text = withoutTabs(toUSVString(value))
-    this.#url.query = text === '' ? null : encodeQuery(text[0] === '?' ? stringSlice(text, 1) : text, this.#url.scheme)
+    const text = toUSVString(value)
+    this.#url.query =
+      text === '' ? null : encodeQuery(withoutTabs(text[0] === '?' ? stringSlice(text, 1) : text), this.#url.scheme)
     this.#changed(true)
   }
   get searchParams(): URLSearchParams {
@@ -164,9 +165,9 @@ export class URL {
     return fragment === null || fragment === '' ? '' : '#' + fragment
   }
   set hash(value: string) {
-    const text = withoutTabs(toUSVString(value))
+    const text = toUSVString(value)
     if (text === '') this.#url.fragment = null
-    else withFragment(this.#url, text[0] === '#' ? stringSlice(text, 1) : text)
+    else withFragment(this.#url, withoutTabs(text[0] === '#' ? stringSlice(text, 1) : text))
     this.#changed(false)
   }
   toString(): string {

@@ -151,7 +151,7 @@ test('old leftovers are swept at open, writes under way and strangers are not to
   await store.close()
 })
 
-test('deleting removes empty folders, and a write into one that vanishes makes it again', async (t) => {
+test('deleting removes empty folders, and never one that another store writes into', async (t) => {
   const folder = await temporaryFolder(t)
   const store = await openFileStore(folder)
   const other = await openFileStore(folder)

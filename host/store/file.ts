@@ -68,7 +68,8 @@ class FileStore implements Store {
       await writeDurably(temporary, bytes)
       await this.#lock.run(async () => {
         await this.#check(key, condition)
-        await renameInto(temporary, path)
+        await mkdir(dirname(path), { recursive: true })
+        await rename(temporary, path)
       })
       await this.#syncFoldersOf(path)
     } catch (error) {
@@ -85,9 +86,10 @@ class FileStore implements Store {
       await this.#lock.run(async () => {
         await this.#check(key, condition)
         await unlink(path)
+        // Under the lock: no writer is between making a folder and renaming into it.
+        await this.#removeEmptyFoldersOf(path)
       })
       await this.#syncFoldersOf(path)
-      await this.#removeEmptyFoldersOf(path)
     } catch (error) {
       if (isAbsence(error)) return this.#assertMounted()
       throw fileError(error, 'delete', path)
@@ -155,7 +157,7 @@ class FileStore implements Store {
   async #syncFoldersOf(path: string): Promise<void> {
     for (let folder = dirname(path); folder.length >= this.#objects.length; folder = dirname(folder)) {
       await syncFolder(folder).catch((error) => {
-        // Somebody deleted the key again, and the folder with it.
+        // Removed as empty, by this delete or, after this write, by another's.
         if (errnoOf(error) !== 'ENOENT') throw error
       })
     }
@@ -189,18 +191,6 @@ async function writeDurably(path: string, bytes: Uint8Array): Promise<void> {
     await file.sync()
   } finally {
     await file.close()
-  }
-}
-
-/** A delete that empties a folder removes it, maybe between this mkdir and the rename; the next round makes it again. */
-async function renameInto(from: string, to: string): Promise<void> {
-  for (let round = 1; ; round++) {
-    await mkdir(dirname(to), { recursive: true })
-    try {
-      return await rename(from, to)
-    } catch (error) {
-      if (errnoOf(error) !== 'ENOENT' || round === 10) throw error
-    }
   }
 }
 

@@ -115,7 +115,7 @@ describe('s3 store and its server', { skip: skipUnless(missingS3()) }, () => {
 
   test('a server that hangs is store_unavailable within the bound, and the store goes on after', async () => {
     const store = openS3Store(settings(randomUUID(), { connectTimeoutMs: 200, requestTimeoutMs: 300, totalTimeoutMs: 1_000 }))
-    s3.pause()
+    await s3.pause()
     const begun = performance.now()
     try {
       const attempts = [

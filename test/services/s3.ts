@@ -1,7 +1,7 @@
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
@@ -21,8 +21,8 @@ export interface S3Service {
   kill(): Promise<void>
   /** On the same port and folder, after `kill`; resolves when it answers. */
   restart(): Promise<void>
-  /** SIGSTOP: connections open, nothing answers. */
-  pause(): void
+  /** SIGSTOP: connections open, nothing answers. Resolves when every thread stands. */
+  pause(): Promise<void>
   resume(): void
   /** Ends it and removes its folder. */
   stop(): Promise<void>
@@ -55,7 +55,7 @@ export async function startS3(): Promise<S3Service> {
         credentials: CREDENTIALS,
         kill: () => server.kill(),
         restart: () => server.start(),
-        pause: () => server.signal('SIGSTOP'),
+        pause: () => server.pause(),
         resume: () => server.signal('SIGCONT'),
         stop: async () => {
           await server.kill()
@@ -119,6 +119,12 @@ class Server {
     }
   }
 
+  /** The signal's threads stop one by one, and on a busy machine one of them answers a last request. */
+  async pause(): Promise<void> {
+    this.signal('SIGSTOP')
+    while (!isStopped(this.#child!.pid!)) await sleep(5)
+  }
+
   signal(signal: NodeJS.Signals): void {
     this.#child?.kill(signal)
   }
@@ -129,6 +135,20 @@ class Server {
     const ended = once(child, 'exit')
     child.kill('SIGKILL')
     await ended
+  }
+}
+
+function isStopped(pid: number): boolean {
+  if (!existsSync('/proc/self/task'))
+    return execFileSync('ps', ['-o', 'state=', '-p', String(pid)])
+      .toString()
+      .startsWith('T')
+  try {
+    const threads = readdirSync(`/proc/${pid}/task`)
+    return threads.every((thread) => readFileSync(`/proc/${pid}/task/${thread}/status`, 'utf8').includes('State:\tT'))
+  } catch {
+    // A thread ended between the two reads, so not all of them stand.
+    return false
   }
 }
 

@@ -38,8 +38,9 @@ export interface Exchange {
   readonly hostname: string
   /** No hop-by-hop fields (connection, keep-alive, transfer-encoding, upgrade, …). */
   readonly headers: FlatHeaders
+  /** Plain text, IPv4 in IPv6 as IPv4. Empty when it is first read after the answer or the client's going. */
   readonly remoteAddress: string
-  /** Bytes of the body: 0 for none, -1 when it is chunked and not known. */
+  /** Bytes of the body: 0 for none (and then no `bodyChunk`), -1 when it is chunked and not known. */
   readonly bodyLength: number
 
   /** Names who hears of the body, of room to write, and of the client's going. At most once. */
@@ -54,12 +55,14 @@ export interface Exchange {
 
   /**
    * The whole answer at once. `headers` have no framing fields (content-length is set from the body; a `content-length`
-   * in them is taken for HEAD only). Statuses 204, 205 and 304 and HEAD send no body.
+   * in them is taken for HEAD only). Statuses 204, 205 and 304 and HEAD send no body. Throws a TypeError, before anything
+   * is written, for a status, name or value that may not be; framing fields and `date` in `headers` are left out. A second
+   * answer is ignored. What is left of the request's body is discarded.
    */
   respond(status: number, headers: FlatHeaders, body?: string | Uint8Array): void
-  /** The head of a streamed answer; `write` and `end` or `abort` follow. */
+  /** The head of a streamed answer; `write` and `end` or `abort` follow. It may leave only with the first chunk. */
   start(status: number, headers: FlatHeaders): void
-  /** False: enough for now, the observer's `drained` says when to go on. What was given is kept either way. */
+  /** False: enough for now, the observer's `drained` says when to go on. What was given is kept either way, and not the caller's any more. */
   write(chunk: string | Uint8Array): boolean
   end(): void
   /** Cuts the connection, so that the client sees a broken answer and not a short one. */

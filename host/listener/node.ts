@@ -7,6 +7,7 @@ import { DEFAULT_GRACE_MS, IDLE_MS, MAX_HEADER_BYTES, MAX_HEADER_COUNT, MIN_BODY
 import { NodeExchange, type NodeHead, type NodeTraffic } from './_node-exchange.ts'
 import { bindingError } from './_ports.ts'
 import { applyConnection, bodyLengthOf, encodeTarget, isHopByHop, isMethod, parseAuthority } from './_request.ts'
+import { quietTurn, turn } from './_turns.ts'
 import type { Exchange, Listener, ListenOptions } from './listener.ts'
 
 export async function listenNode(options: ListenOptions): Promise<Listener> {
@@ -143,9 +144,7 @@ class NodeListener implements Listener {
 
   async #drain(graceMs: number): Promise<void> {
     this.#traffic.draining = true
-    // Connections wait in the kernel for this socket, and closing it resets them. An immediate runs right after the
-    // loop has accepted all there were.
-    await turn()
+    await quietTurn()
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
     const deadline = performance.now() + graceMs
     for (;;) {
@@ -173,10 +172,6 @@ class NodeListener implements Listener {
       }
     })
   }
-}
-
-function turn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve))
 }
 
 type Refusal = 'bad_request' | 'headers_too_large'

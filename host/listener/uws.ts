@@ -3,6 +3,7 @@ import { reasonPhrase } from './_headers.ts'
 import { DEFAULT_GRACE_MS, YOUNG_MS } from './_limits.ts'
 import { bindingError, checkPort } from './_ports.ts'
 import { applyConnection, bodyLengthOf, encodeTarget, isHopByHop, isMethod, parseAuthority } from './_request.ts'
+import { quietTurn, turn } from './_turns.ts'
 import type { Uws, UwsApp, UwsListenSocket, UwsRequest, UwsResponse } from './_uws-api.ts'
 import { UwsExchange, type UwsHead, type UwsTraffic } from './_uws-exchange.ts'
 import type { Listener, ListenOptions } from './listener.ts'
@@ -112,9 +113,7 @@ class UwsListener implements Listener {
 
   async #drain(graceMs: number): Promise<void> {
     this.#traffic.draining = true
-    // Connections wait in the kernel for this socket, and closing it resets them. An immediate runs right after the
-    // loop has accepted all there were.
-    await turn()
+    await quietTurn()
     if (this.#socket !== undefined) this.#uws.us_listen_socket_close(this.#socket)
     this.#socket = undefined
 
@@ -144,10 +143,6 @@ class UwsListener implements Listener {
       }
     })
   }
-}
-
-function turn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve))
 }
 
 /** One request's headers at a time are read, so one object serves them all. */

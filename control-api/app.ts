@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto'
 import { OpenAPIHono } from '@hono/zod-openapi'
-import { bodyLimit } from 'hono/body-limit'
 import { HTTPException } from 'hono/http-exception'
 import type { Logger } from 'pino'
 import type { Ceilings } from '../host/config.ts'
@@ -11,6 +10,7 @@ import type { Store } from '../host/store/store.ts'
 import type { Limits } from '../sandbox/limits.ts'
 import type { StartReport } from '../sandbox/sandbox.ts'
 import { authenticate } from './auth.ts'
+import { readSmallBody } from './limited-body.ts'
 import { problemResponse } from './problem.ts'
 import { addDeploymentRoutes } from './routes/deployments.ts'
 import { addFunctionRoutes } from './routes/functions.ts'
@@ -61,8 +61,6 @@ export interface ApiEnv {
 
 export type ApiApp = OpenAPIHono<ApiEnv>
 
-/** Bytes of a JSON body. Bundles and the bodies of invocations have limits of their own. */
-const JSON_BYTES = 1_048_576
 const DESCRIPTION =
   'Deploys, routes and watches the functions of a skep host. Needs `Authorization: Bearer skep_…`, but for `/healthz`, `/readyz`, ' +
   '`/metrics` and `/openapi.json`. Tokens are scoped to a tenant and a role; an operator’s token names the tenant by the ' +
@@ -91,14 +89,8 @@ export function createApi(options: ApiOptions): Api {
     log.info({ requestId, method, path, status: context.res.status, ...who }, 'API write')
   })
   app.use('/v1/*', authenticate(tokens))
-  const smallBody = bodyLimit({
-    maxSize: JSON_BYTES,
-    onError: () => {
-      throw new SkepError('body_too_large', `The body may have ${JSON_BYTES} bytes.`)
-    },
-  })
   const streamed = /^\/v1\/functions\/[^/]+\/(versions|invoke)$/
-  app.use('/v1/*', (context, next) => (streamed.test(context.req.path) ? next() : smallBody(context, next)))
+  app.use('/v1/*', (context, next) => (streamed.test(context.req.path) ? next() : readSmallBody(context, next)))
 
   app.openAPIRegistry.registerComponent('securitySchemes', 'token', { type: 'http', scheme: 'bearer' })
   addFunctionRoutes(app, options)

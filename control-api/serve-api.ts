@@ -1,11 +1,8 @@
 import type { Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import { createAdaptorServer } from '@hono/node-server'
 import { SkepError } from '../host/errors.ts'
 import type { Api } from './app.ts'
-
-/** How often a draining server closes the connections that have become idle, ms. */
-const SWEEP_MS = 20
 
 export interface ApiServer {
   port: number
@@ -20,10 +17,11 @@ export async function serveApi(
 ): Promise<ApiServer> {
   // Without this the adapter replaces the process's own Request and Response, which functions' answers are made of.
   const server = createAdaptorServer({ fetch: api.fetch, overrideGlobalObjects: false }) as Server
+  const connections = countRequests(server)
   await listen(server, port, address)
   return {
     port: (server.address() as AddressInfo).port,
-    close: (graceMs = 10_000) => drain(server, graceMs),
+    close: (graceMs = 10_000) => drain(server, connections, graceMs),
   }
 }
 
@@ -43,11 +41,35 @@ function listen(server: Server, port: number, address: string): Promise<void> {
   })
 }
 
-async function drain(server: Server, graceMs: number): Promise<void> {
+/** How many requests of each open connection are being answered. */
+type Connections = Map<Socket, number>
+
+function countRequests(server: Server): Connections {
+  const connections: Connections = new Map()
+  server.on('connection', (socket) => {
+    connections.set(socket, 0)
+    socket.once('close', () => connections.delete(socket))
+  })
+  server.on('request', ({ socket }, response) => {
+    connections.set(socket, (connections.get(socket) ?? 0) + 1)
+    response.once('close', () => {
+      if (!connections.has(socket)) return
+      connections.set(socket, connections.get(socket)! - 1)
+      if (!server.listening) endIdle(connections)
+    })
+  })
+  return connections
+}
+
+/** node:http's own `closeIdleConnections` leaves those that have not sent a request yet. */
+function endIdle(connections: Connections): void {
+  for (const [socket, requests] of connections) if (requests === 0) socket.destroySoon()
+}
+
+async function drain(server: Server, connections: Connections, graceMs: number): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()))
-  const sweep = setInterval(() => server.closeIdleConnections(), SWEEP_MS)
+  endIdle(connections)
   const cut = setTimeout(() => server.closeAllConnections(), graceMs)
   await closed
-  clearInterval(sweep)
   clearTimeout(cut)
 }

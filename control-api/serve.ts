@@ -117,7 +117,9 @@ function untilSignalled(log: Log, close: () => Promise<void>, reload: () => Prom
     process.on('SIGINT', stop)
     let reloading = Promise.resolve()
     process.on('SIGHUP', () => {
-      reloading = reloading.then(reload).catch((error: unknown) => log.error({ err: error }, 'the configuration was not reloaded; the old one stays'))
+      reloading = reloading
+        .then(reload)
+        .catch((error: unknown) => log.error({ err: error }, 'the configuration was not reloaded; the old one stays'))
     })
   })
 }

@@ -1,11 +1,9 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import { SkepError } from '../../host/errors.ts'
 import type { ApiApp, ApiOptions } from '../app.ts'
-import { limitBody } from '../limited-body.ts'
+import { JSON_BYTES, limitBody } from '../limited-body.ts'
 import * as schemas from '../schemas.ts'
 
-/** Bytes of the JSON form. */
-const JSON_BYTES = 1_048_576
 /** Present on answers that come from a function, whatever their status; `skep` tells by it whose error it shows. */
 export const ANSWERED_BY = 'skep-function'
 /** Headers that belong to a connection: the function's answer travels over another one. */

@@ -716,7 +716,7 @@ for (const kind of ['uws', 'node'] as const) {
   })
 }
 
-// uWebSockets' clock cannot be set: this waits for the real one, for both listeners at once.
+// uWebSockets' clock cannot be replaced: this waits for the real one, for both listeners at once.
 describe('clients that dawdle are cut: in a head, between requests, in a body', { concurrency: true }, () => {
   for (const kind of ['uws', 'node'] as const) {
     const skip = kind === 'uws' && load.uws === undefined ? load.reason : false

@@ -1,4 +1,4 @@
-/** What both listeners hold a client to. uWebSockets' times are compiled in: node:http is set to match what it does. */
+/** What both listeners hold a client to. */
 
 /** Request line and headers together, about: the two parsers count a little differently. */
 export const MAX_HEADER_BYTES = 16_384

@@ -19,6 +19,10 @@ export interface UwsApp {
   /** Called with +1 and -1 as connections come and go. */
   filter(handler: (res: UwsResponse, change: number) => void): UwsApp
   listen(host: string, port: number, options: number, done: (socket: UwsListenSocket | false) => void): UwsApp
+  /** Seconds; the republisher's own additions, as upstream has 10 compiled in. For connections that make no progress. */
+  setIdleTimeout(seconds: number): void
+  /** Seconds; for clients that do not take their answer. A handler may take as long as it likes. */
+  setResponseTimeout(seconds: number): void
   /** Closes every socket at once, the listening one too. */
   close(): UwsApp
 }

@@ -1,6 +1,6 @@
 /** The listener over uWebSockets.js. What it cannot do as node:http does is in README.md. */
 import { reasonPhrase } from './_headers.ts'
-import { DEFAULT_GRACE_MS, YOUNG_MS } from './_limits.ts'
+import { DEFAULT_GRACE_MS, IDLE_MS, YOUNG_MS } from './_limits.ts'
 import { bindingError, checkPort } from './_ports.ts'
 import { applyConnection, bodyLengthOf, encodeTarget, isHopByHop, isMethod, parseAuthority } from './_request.ts'
 import { quietTurn, turn } from './_turns.ts'
@@ -10,6 +10,8 @@ import type { Listener, ListenOptions } from './listener.ts'
 
 export async function listenUws(uws: Uws, options: ListenOptions): Promise<Listener> {
   const app = uws.App()
+  app.setIdleTimeout(IDLE_MS / 1000)
+  app.setResponseTimeout(IDLE_MS / 1000)
   const listener = new UwsListener(uws, app, options.handler)
   const binding = { port: options.port, address: options.address ?? '0.0.0.0', shared: options.shared ?? false }
   if (!listener.bind(binding.address, binding.port, binding.shared)) {

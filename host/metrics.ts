@@ -45,16 +45,17 @@ export class Counters {
 
   constructor() {
     const outcomes = this.#outcomes
-    new Counter({
+    const requests = new Counter({
       name: 'skep_requests_total',
       help: 'Requests answered, by HTTP status or error code; client_gone when the client left first.',
       labelNames: ['code'] as const,
-      registers: [this.registry],
+      registers: [],
       collect() {
         for (const [outcome, count] of outcomes) this.inc({ code: outcome === 0 ? 'client_gone' : outcome }, count)
         outcomes.clear()
       },
     })
+    this.registry.registerMetric(requests)
     this.registry.registerMetric(this.#duration as unknown as Metric)
   }
 

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import type { Socket } from 'node:net'
 import { join } from 'node:path'
-import { Channel } from '../sandbox/cell-protocol.ts'
+import { Channel, checkFromCell } from '../sandbox/cell-protocol.ts'
 import type { FromCell, ToCell } from '../sandbox/cell-protocol.ts'
 import { checkBatch } from '../sandbox/emissions.ts'
 import type { Egress } from '../sandbox/operations/egress.ts'
@@ -19,6 +19,10 @@ const PASSED_ON = ['PATH', 'HOME', 'LANG', 'TZ', 'NODE_EXTRA_CA_CERTS', 'SSL_CER
 /** How long a cell that holds a lost isolate may take to finish what else it has in flight, ms. */
 const TAINT_GRACE = 30_000
 
+/** Before the next start when a cell was lost before it had loaded anything, ms: the first time, and at most. */
+const PAUSE_FIRST = 100
+const PAUSE_MOST = 10_000
+
 /**
  * Sandboxes in child processes. One cell at a time takes new sandboxes; when it dies or is tainted, the next one does,
  * with a growing pause between starts that fail.
@@ -28,6 +32,8 @@ export class CellFactory implements SandboxFactory {
   readonly #egress: Egress
   readonly #log: Log
   #current: Cell | undefined
+  /** Cells in a row that were lost before they had loaded anything. */
+  #failedStarts = 0
   readonly #cells = new Set<Cell>()
   #closed = false
 
@@ -49,11 +55,23 @@ export class CellFactory implements SandboxFactory {
 
   /** Process ids, for tests and the operator. */
   get pids(): number[] {
-    return [...this.#cells].map((cell) => cell.pid)
+    return [...this.#cells].map((cell) => cell.pid).filter((pid) => pid > 0)
   }
 
   #spawn(): Cell {
-    const cell = new Cell(this.#egress, this.#log, () => this.#cells.delete(cell))
+    const pauseMs = this.#failedStarts === 0 ? 0 : Math.min(PAUSE_MOST, PAUSE_FIRST * 2 ** (this.#failedStarts - 1))
+    const cell = new Cell(
+      this.#egress,
+      this.#log,
+      pauseMs,
+      (proven) => {
+        this.#cells.delete(cell)
+        if (!proven) this.#failedStarts++
+      },
+      () => {
+        this.#failedStarts = 0
+      },
+    )
     this.#cells.add(cell)
     return cell
   }
@@ -61,71 +79,127 @@ export class CellFactory implements SandboxFactory {
 
 /** One child process. `accepting` new sandboxes → `tainted` (finishing what it has) → gone. */
 class Cell {
-  readonly #child: ChildProcess
-  readonly #channel: Channel<ToCell, FromCell>
+  #child: ChildProcess | undefined
+  #channel: Channel<ToCell, FromCell> | undefined
+  /** What is to be said to it before it has been started. */
+  #unsent: ToCell[] = []
   readonly #log: Log
   readonly #sandboxes = new Map<number, CellSandbox>()
   readonly #exited: Promise<void>
+  #gone!: () => void
+  readonly #proves: () => void
+  readonly #pause: NodeJS.Timeout | undefined
   #lastId = 0
+  /** It has loaded a sandbox, or refused one: it works. */
+  #proven = false
   accepting = true
 
-  constructor(egress: Egress, log: Log, gone: () => void) {
+  /** `gone` is called once, when the process has ended or could not be started; `proves` when it has loaded something. */
+  constructor(egress: Egress, log: Log, pauseMs: number, gone: (proven: boolean) => void, proves: () => void) {
     this.#log = log
+    this.#proves = proves
+    this.#exited = new Promise((resolve) => {
+      this.#gone = () => {
+        this.#gone = () => {}
+        // A cell that is ended on purpose before it was of use has not failed.
+        gone(this.#proven || !this.#wasLost)
+        resolve()
+      }
+    })
+    this.#send({ type: 'configure', egress })
+    if (pauseMs === 0) this.#start()
+    else this.#pause = setTimeout(() => this.#start(), pauseMs)
+  }
+
+  #wasLost = false
+
+  #start(): void {
     const env: NodeJS.ProcessEnv = {}
     for (const name of PASSED_ON) if (process.env[name] !== undefined) env[name] = process.env[name]
-    this.#child = spawn(process.execPath, ['--no-node-snapshot', '--disable-warning=ExperimentalWarning', ENTRY], {
-      stdio: ['ignore', 'inherit', 'inherit', 'pipe'],
-      env,
+    let child: ChildProcess
+    try {
+      child = spawn(process.execPath, ['--no-node-snapshot', '--disable-warning=ExperimentalWarning', ENTRY], {
+        stdio: ['ignore', 'inherit', 'inherit', 'pipe'],
+        env,
+      })
+    } catch (error) {
+      // Whoever asked for the sandbox has it first.
+      setImmediate(() => this.#failed((error as Error).message))
+      return
+    }
+    this.#child = child
+    child.on('error', (error) => {
+      if (child.pid === undefined) this.#failed(error.message)
+      else this.#lost(error.message)
     })
-    this.#exited = new Promise((resolve) => this.#child.once('close', () => resolve()))
-    this.#child.on('error', (error) => this.#lost(`it could not be started: ${error.message}`))
-    this.#child.once('exit', (code, signal) => {
+    child.once('close', (code, signal) => {
       this.#lost(`it ended (${signal ?? code})`)
-      gone()
+      this.#gone()
     })
+    const socket = child.stdio[3] as Socket | undefined | null
+    if (child.pid === undefined || socket === undefined || socket === null) return
     this.#channel = new Channel<ToCell, FromCell>(
-      this.#child.stdio[3] as Socket,
+      socket,
       (message) => this.#receive(message),
       (reason) => {
         this.#lost(reason)
-        this.#child.kill('SIGKILL')
+        child.kill('SIGKILL')
       },
     )
-    this.#channel.send({ type: 'configure', egress })
+    for (const message of this.#unsent.splice(0)) this.#channel.send(message)
+  }
+
+  #failed(reason: string): void {
+    this.#lost(`it could not be started: ${reason}`)
+    this.#gone()
+  }
+
+  #send(message: ToCell): void {
+    if (this.#channel === undefined) this.#unsent.push(message)
+    else this.#channel.send(message)
   }
 
   get pid(): number {
-    return this.#child.pid ?? -1
+    return this.#child?.pid ?? -1
   }
 
   create(spec: SandboxSpec, observer: SandboxObserver): Sandbox {
     const id = ++this.#lastId
     const sandbox = new CellSandbox(observer, {
-      dispatch: (batch) => this.#channel.send({ type: 'dispatch', sandbox: id, batch }),
+      dispatch: (batch) => this.#send({ type: 'dispatch', sandbox: id, batch }),
       dispose: () => {
         this.#sandboxes.delete(id)
-        this.#channel.send({ type: 'dispose', sandbox: id })
+        this.#send({ type: 'dispose', sandbox: id })
         this.#killWhenIdle()
       },
     })
     this.#sandboxes.set(id, sandbox)
-    this.#channel.send({ type: 'create', sandbox: id, spec })
+    this.#send({ type: 'create', sandbox: id, spec })
     return sandbox
   }
 
   async kill(): Promise<void> {
     this.accepting = false
-    this.#child.kill('SIGKILL')
+    clearTimeout(this.#pause)
+    if (this.#child === undefined) this.#failed('it was ended before')
+    else this.#child.kill('SIGKILL')
     await this.#exited
   }
 
+  /** Throws for what is no message of a cell's: the channel then closes, and the cell is lost. */
   #receive(message: FromCell): void {
+    const problem = checkFromCell(message)
+    if (problem !== '') throw new Error(problem)
     if (message.type === 'tainted') {
       this.#taint(message.reason)
       return
     }
     const sandbox = this.#sandboxes.get(message.sandbox)
     if (sandbox === undefined) return
+    if (!this.#proven && (message.type === 'ready' || message.type === 'refused')) {
+      this.#proven = true
+      this.#proves()
+    }
     if (message.type === 'ended' || message.type === 'refused') this.#sandboxes.delete(message.sandbox)
     sandbox.receive(message)
     this.#killWhenIdle()
@@ -142,10 +216,11 @@ class Cell {
   }
 
   #killWhenIdle(): void {
-    if (!this.accepting && this.#sandboxes.size === 0) this.#child.kill('SIGKILL')
+    if (!this.accepting && this.#sandboxes.size === 0) this.#child?.kill('SIGKILL')
   }
 
   #lost(reason: string): void {
+    this.#wasLost ||= this.accepting
     if (this.#sandboxes.size > 0) this.#log.error({ cell: this.pid, reason }, 'a cell was lost')
     this.accepting = false
     const lost = [...this.#sandboxes.values()]
@@ -180,6 +255,7 @@ class CellSandbox implements Sandbox {
     if (this.#ended) return
     this.#ended = true
     this.#cell.dispose()
+    if (this.#loading) this.#settleReady.reject(new SkepError('start_failed', 'It was ended while it started.'))
   }
 
   receive(message: Exclude<FromCell, { type: 'tainted' }>): void {
@@ -194,7 +270,7 @@ class CellSandbox implements Sandbox {
         this.#settleReady.reject(new SkepError('start_failed', message.message, { details: { stack: message.stack } }))
         break
       case 'emit':
-        if (checkBatch(message.batch) === '') this.#observer.emit(message.batch)
+        this.#emit(message.batch)
         break
       case 'settled':
         this.#observer.settled(message.report)
@@ -203,6 +279,16 @@ class CellSandbox implements Sandbox {
         this.#end(message.failure.code, message.failure.message, message.failure.notBegun)
         break
     }
+  }
+
+  #emit(batch: Batch): void {
+    const problem = checkBatch(batch)
+    if (problem === '') {
+      this.#observer.emit(batch)
+      return
+    }
+    this.#cell.dispose()
+    this.#end('internal', `The guest broke the protocol: ${problem}`, [])
   }
 
   /** Its cell takes no more work: whoever holds it should load the function elsewhere once it is at rest. */

@@ -23,6 +23,43 @@ export type FromCell =
   | { type: 'ended'; sandbox: number; failure: SandboxFailure }
   | { type: 'tainted'; reason: string }
 
+/** Why this is no message of a cell's; '' when it is one. Batches are checked by `checkBatch`. */
+export function checkFromCell(message: FromCell): string {
+  if (typeof message !== 'object' || message === null) return 'a message is no object'
+  if (message.type === 'tainted') return typeof message.reason === 'string' ? '' : 'tainted without a reason'
+  if (!Number.isSafeInteger(message.sandbox)) return 'a message of no sandbox'
+  switch (message.type) {
+    case 'ready':
+      return isCount(message.report?.cpuMs) && Array.isArray(message.report.handlers) && message.report.handlers.every(isText)
+        ? ''
+        : 'ready is malformed'
+    case 'refused':
+      return isText(message.message) && isText(message.stack) ? '' : 'refused is malformed'
+    case 'emit':
+      return ''
+    case 'settled':
+      return isCount(message.report?.cpuMs) && isCount(message.report.memoryBytes) ? '' : 'settled is malformed'
+    case 'ended': {
+      const { code, message: text, notBegun } = message.failure ?? {}
+      return FAILURES.includes(code) && isText(text) && Array.isArray(notBegun) && notBegun.every(isCount)
+        ? ''
+        : 'ended is malformed'
+    }
+    default:
+      return 'a message of an unknown type'
+  }
+}
+
+const FAILURES: unknown[] = ['cpu_exceeded', 'memory_exceeded', 'worker_lost', 'internal'] satisfies SandboxFailure['code'][]
+
+function isCount(value: unknown): boolean {
+  return typeof value === 'number' && value >= 0 && Number.isFinite(value)
+}
+
+function isText(value: unknown): boolean {
+  return typeof value === 'string'
+}
+
 /** A bundle of the largest size, its source map and room for both to be copied. */
 const LONGEST_FRAME = 512 * 1024 * 1024
 
@@ -88,7 +125,9 @@ export class Channel<Out, In> {
       if (this.#length < this.#wanted) return
       const frame = this.#cut(this.#wanted)
       this.#wanted = -1
-      for (const message of deserialize(frame) as In[]) this.#receive(message)
+      const messages: unknown = deserialize(frame)
+      if (!Array.isArray(messages)) throw new Error('a frame holds no messages')
+      for (const message of messages as In[]) this.#receive(message)
     }
   }
 

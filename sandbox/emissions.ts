@@ -32,11 +32,12 @@ const LAST_EVENT_MESSAGE = Emit.log
 /** Why this is no batch of messages; '' when it is one. */
 export function checkBatch(batch: unknown): string {
   if (!Array.isArray(batch)) return 'a batch is not an array'
-  for (let at = 0; at < batch.length; ) {
+  for (let at = 0; at < batch.length;) {
     const type = batch[at] as number
     const shape = SHAPES[type]
     if (typeof type !== 'number' || shape === undefined || shape.length === 0) return 'a message of an unknown type'
-    for (let i = 0; i < shape.length; i++) if (!fits(shape[i]!, batch[at + 1 + i])) return `message ${type}: field ${i + 1} is wrong`
+    for (let i = 0; i < shape.length; i++)
+      if (!fits(shape[i]!, batch[at + 1 + i])) return `message ${type}: field ${i + 1} is wrong`
     at += shape.length + 1
     if (at > batch.length) return `message ${type} is cut off`
   }
@@ -46,7 +47,7 @@ export function checkBatch(batch: unknown): string {
 /** Splits a checked batch: messages about events keep their order in one batch, each other message is handed over by itself. */
 export function sortOut(batch: Batch, other: (batch: Batch, at: number) => void): Batch {
   let events: Batch = batch
-  for (let at = 0; at < batch.length; ) {
+  for (let at = 0; at < batch.length;) {
     const type = batch[at] as number
     const next = at + EMIT_FIELDS[type]! + 1
     if (type > LAST_EVENT_MESSAGE) {
@@ -65,7 +66,7 @@ function fits(kind: Kind, value: unknown): boolean {
     case 'id':
       return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0
     case 'number':
-      return typeof value === 'number' && value >= 0
+      return typeof value === 'number' && value >= 0 && value !== Infinity
     case 'string':
       return typeof value === 'string'
     case 'strings':

@@ -72,7 +72,10 @@ export class EngineIsolate {
   }
 
   /** Compiles and runs the bundle and hands its value to the prelude, which emits `started`. */
-  async start(source: { code: string; filename: string; async: boolean; modules: Record<string, Uint8Array> }, timeoutMs: number): Promise<RunOutcome> {
+  async start(
+    source: { code: string; filename: string; async: boolean; modules: Record<string, Uint8Array> },
+    timeoutMs: number,
+  ): Promise<RunOutcome> {
     return this.#run(async () => {
       await this.#setModules(source.modules)
       const script = await this.#isolate.compileScript(source.code, { filename: source.filename })
@@ -90,10 +93,13 @@ export class EngineIsolate {
     return this.#run(() => this.#dispatch!.apply(undefined, [now, batch], DISPATCH_OPTIONS(timeoutMs)))
   }
 
-  /** How many events of the last batch had begun when it was stopped; undefined when the isolate is gone. */
-  begun(): number | undefined {
+  /**
+   * After a run was stopped by the time limit: how many events of its batch had begun, and the messages that had not
+   * left. Both may be in the tenant's hands. Reads without running guest code; undefined when the isolate is gone.
+   */
+  remains(): { begun: unknown; outbox: unknown } | undefined {
     try {
-      return this.#progress.getSync('begun') as number
+      return { begun: this.#progress.getSync('begun'), outbox: this.#progress.getSync('outbox', { copy: true }) }
     } catch {
       return undefined
     }
@@ -112,7 +118,11 @@ export class EngineIsolate {
   }
 
   dispose(): void {
-    if (!this.#isolate.isDisposed) this.#isolate.dispose()
+    try {
+      if (!this.#isolate.isDisposed) this.#isolate.dispose()
+    } catch {
+      // It was disposed of by V8 between the question and the act.
+    }
   }
 
   async #setModules(modules: Record<string, Uint8Array>): Promise<void> {

@@ -7,7 +7,10 @@ import { loadPrelude } from './prelude.ts'
 import type { Sandbox, SandboxFactory } from './sandbox.ts'
 
 /** Sandboxes with their isolates in this process. Needs `node --no-node-snapshot`; throws `missing_flag` without it. */
-export async function createInlineFactory(options: { egress: Egress; tainted: (reason: string) => void }): Promise<SandboxFactory> {
+export async function createInlineFactory(options: {
+  egress: Egress
+  tainted: (reason: string) => void
+}): Promise<SandboxFactory> {
   const flags = [...process.execArgv, ...(process.env.NODE_OPTIONS ?? '').split(/\s+/)]
   if (!flags.includes('--no-node-snapshot')) {
     const script = process.argv[1] ?? 'your-script.js'

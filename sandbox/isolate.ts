@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { createStackMapper } from '../bundler/source-map.ts'
 import { SkepError } from '../host/errors.ts'
+import { Budget } from './budget.ts'
 import { ownBytes } from './bytes.ts'
 import { checkBatch, sortOut } from './emissions.ts'
 import type { Engine, EngineIsolate, RunOutcome } from './engine.ts'
@@ -16,6 +17,9 @@ const FILENAME = 'file:///bundle.js'
 /** Between two looks at the heap of a sandbox, ms: a look costs some microseconds. */
 const MEMORY_INTERVAL = 100
 
+/** CPU time beyond its limit, ms, after which a run that V8 was told to stop counts as one that cannot be stopped. */
+const STOP_GRACE = 1_000
+
 export interface IsolateContext {
   engine: Engine
   egress: EgressRules
@@ -24,6 +28,14 @@ export interface IsolateContext {
   /** Every sandbox that has not ended. */
   live: Set<Sandbox>
 }
+
+/** Why a sandbox did not start: a message and the stack of what was thrown, or ''. */
+interface Refusal {
+  message: string
+  stack: string
+}
+
+type Started = { refusal: Refusal } | { handlers: string[] }
 
 /**
  * A sandbox whose isolate is in this process. One entry at a time: what is submitted while the guest runs waits and goes
@@ -38,24 +50,31 @@ export class IsolateSandbox implements Sandbox {
   readonly #isolate: EngineIsolate
   readonly #operations: Operations
   readonly #timers: Timers
+  readonly #budget: Budget
   readonly #mapStack: (stack: string) => string
   #inbox: Batch = []
+  /** The inbox holds what the host dispatched, and not only timers and completions, which wait for a live event. */
+  #dispatched = false
   #running = false
   #scheduled = false
   #cpuMs = 0
+  /** Of what has run since the last report. */
+  #unreportedMs = 0
   #memoryBytes = 0
   #memoryReadAt = 0
-  #started: ((problem: string, stack: string, handlers: string[]) => void) | undefined
+  #watchdog: NodeJS.Timeout | undefined
+  /** While it loads: the guest's word that it has started, or (a refusal) that it never will. */
+  #started!: (answer: Started) => void
 
   constructor(context: IsolateContext, spec: SandboxSpec, observer: SandboxObserver) {
     this.#context = context
     this.#spec = spec
     this.#observer = observer
-    context.live.add(this)
     this.#mapStack = createStackMapper(spec.bundle.sourceMap, FILENAME)
     const submit = (batch: Batch) => this.#submit(batch)
     this.#operations = new Operations(spec.limits, context.egress, submit)
     this.#timers = new Timers(submit)
+    this.#budget = new Budget(spec.limits)
     this.#isolate = context.engine.createIsolate({
       memoryMb: spec.limits.memoryMb,
       wasm: Object.keys(spec.bundle.modules).some((name) => name.endsWith('.wasm')) || spec.bundle.code.includes('WebAssembly'),
@@ -64,50 +83,69 @@ export class IsolateSandbox implements Sandbox {
         this.#end({ code: 'memory_exceeded', message: `V8 ran out of memory (${message})`, notBegun: [] })
       },
     })
+    context.live.add(this)
     this.ready = this.#start()
     // Whoever made it awaits `ready`; a rejection before that is no fault of the process.
     this.ready.catch(() => {})
   }
 
   dispatch(batch: Batch): void {
-    if (this.#state === 'ready') this.#submit(batch)
+    if (this.#state !== 'ready') return
+    const now = performance.now()
+    for (const event of eventsOf(batch)) this.#budget.begin(event, now)
+    this.#operations.setLive(this.#budget.live)
+    this.#dispatched = true
+    this.#submit(batch)
   }
 
   dispose(): void {
     if (this.#state === 'ended') return
-    this.#state = 'ended'
     this.#close()
+    this.#started({ refusal: { message: 'It was ended while it started.', stack: '' } })
   }
 
   async #start(): Promise<StartReport> {
-    const { bundle, env, limits } = this.#spec
+    const { env, limits } = this.#spec
+    const answer = new Promise<Started>((resolve) => {
+      this.#started = resolve
+    })
     this.#isolate.connect((batch) => this.#receive(batch), {
       env,
       seed: new Uint8Array(randomBytes(32)),
       now: Date.now(),
       logBytes: limits.logBytes,
     })
-    const started = new Promise<{ problem: string; stack: string; handlers: string[] }>((resolve) => {
-      this.#started = (problem, stack, handlers) => resolve({ problem, stack, handlers })
-    })
-    this.#running = true
-    const outcome = await this.#isolate.start({ ...bundle, filename: FILENAME }, limits.startMs)
-    this.#running = false
-    if (outcome.kind !== 'ok') throw this.#refuse(whyNotStarted(outcome, limits), outcome.kind === 'threw' ? outcome.stack : '')
-    if (this.#inbox.length > 0) this.#schedule()
-    const answer = await withTimeout(started, limits.wallMs)
-    if (answer === undefined) throw this.#refuse(`Its top-level await did not settle within ${limits.wallMs} ms.`, '')
-    if (answer.problem !== '') throw this.#refuse(answer.problem, answer.stack)
-    if ((this.#state as string) === 'ended') throw this.#refuse('It was ended while it started.', '')
+    const late = setTimeout(() => this.#refuse(`Its top-level await did not settle within ${limits.wallMs} ms.`), limits.wallMs)
+    void this.#evaluate()
+    // Not the end of the evaluation: that of an isolate which V8 has lost control of never comes.
+    const started = await answer
+    clearTimeout(late)
+    if ('refusal' in started) {
+      this.#close()
+      const { message, stack } = started.refusal
+      throw new SkepError('start_failed', `${this.#spec.name} does not start. ${message}`, {
+        details: { stack: this.#mapStack(stack) },
+      })
+    }
     this.#state = 'ready'
-    this.#cpuMs = this.#isolate.cpuMs
-    return { cpuMs: this.#cpuMs, handlers: answer.handlers }
+    return { cpuMs: this.#cpuMs, handlers: started.handlers }
   }
 
-  #refuse(message: string, stack: string): SkepError {
-    this.dispose()
-    const mapped = this.#mapStack(stack)
-    return new SkepError('start_failed', `${this.#spec.name} does not start. ${message}`, { details: { stack: mapped } })
+  async #evaluate(): Promise<void> {
+    const { bundle, limits } = this.#spec
+    this.#running = true
+    this.#watch(limits.startMs)
+    const outcome = await this.#isolate.start({ ...bundle, filename: FILENAME }, limits.startMs)
+    clearTimeout(this.#watchdog)
+    this.#running = false
+    if (this.#state === 'ended') return
+    this.#cpuMs = this.#isolate.cpuMs
+    if (outcome.kind === 'ok') this.#schedule()
+    else this.#refuse(whyNotStarted(outcome, limits), outcome.kind === 'threw' ? outcome.stack : '')
+  }
+
+  #refuse(message: string, stack = ''): void {
+    if (this.#state === 'loading') this.#started({ refusal: { message, stack } })
   }
 
   #submit(batch: Batch): void {
@@ -119,9 +157,14 @@ export class IsolateSandbox implements Sandbox {
     this.#schedule()
   }
 
+  get #mayEnter(): boolean {
+    if (this.#inbox.length === 0 || this.#state === 'ended') return false
+    return this.#dispatched || this.#state === 'loading' || this.#budget.isOpen(performance.now())
+  }
+
   /** Enters in a microtask, so that what is submitted in one go enters together. */
   #schedule(): void {
-    if (this.#running || this.#scheduled) return
+    if (this.#running || this.#scheduled || !this.#mayEnter) return
     this.#scheduled = true
     queueMicrotask(() => {
       this.#scheduled = false
@@ -130,22 +173,41 @@ export class IsolateSandbox implements Sandbox {
   }
 
   async #enter(): Promise<void> {
-    if (this.#running || this.#state === 'ended') return
+    if (this.#running) return
     this.#running = true
-    while (this.#inbox.length > 0) {
+    while (this.#mayEnter) {
       const batch = this.#inbox
       this.#inbox = []
+      this.#dispatched = false
+      const { cpuMs, startMs } = this.#spec.limits
       // The limit is of CPU time and this one of wall time: on a busy machine they differ, and nobody should pay for that.
-      const outcome = await this.#isolate.dispatch(Date.now(), batch, 2 * this.#spec.limits.cpuMs + 20)
+      const timeoutMs = 2 * (this.#state === 'loading' ? startMs : cpuMs) + 20
+      this.#watch(timeoutMs)
+      const outcome = await this.#isolate.dispatch(Date.now(), batch, timeoutMs)
+      clearTimeout(this.#watchdog)
       if ((this.#state as string) === 'ended') return
       if (outcome.kind === 'threw') this.#logUnhandled(outcome.stack)
       else if (outcome.kind !== 'ok') {
         this.#end(this.#failureOf(outcome, batch))
         return
       }
+      if (!this.#pay()) {
+        this.#end({ code: 'cpu_exceeded', message: `It used more than ${cpuMs} ms of CPU time`, notBegun: [] })
+        return
+      }
     }
     this.#running = false
     if (this.#state === 'ready') this.#report()
+  }
+
+  /** False when the entry that has just ended is one too many. */
+  #pay(): boolean {
+    const cpuMs = this.#isolate.cpuMs
+    const used = Math.max(0, cpuMs - this.#cpuMs)
+    this.#cpuMs += used
+    if (this.#state === 'loading') return this.#cpuMs <= this.#spec.limits.startMs
+    this.#unreportedMs += used
+    return this.#budget.spend(used)
   }
 
   #report(): void {
@@ -154,10 +216,29 @@ export class IsolateSandbox implements Sandbox {
       this.#memoryReadAt = now
       this.#memoryBytes = this.#isolate.memoryBytes()
     }
-    const cpuMs = this.#isolate.cpuMs
-    const used = Math.max(0, cpuMs - this.#cpuMs)
-    this.#cpuMs = Math.max(cpuMs, this.#cpuMs)
-    this.#observer.settled({ cpuMs: used, memoryBytes: this.#memoryBytes })
+    const cpuMs = this.#unreportedMs
+    this.#unreportedMs = 0
+    this.#observer.settled({ cpuMs, memoryBytes: this.#memoryBytes })
+  }
+
+  /** Some builtins never look whether they should stop (BigInt arithmetic, sorting typed arrays): such a thread is lost. */
+  #watch(limitMs: number): void {
+    const before = this.#cpuMs
+    const look = () => {
+      const used = this.#isolate.cpuMs - before
+      if (used < limitMs + STOP_GRACE) {
+        // It waits for a thread.
+        this.#watchdog = setTimeout(look, STOP_GRACE)
+        return
+      }
+      this.#context.tainted(`${this.#spec.name}: its code cannot be stopped`)
+      this.#end({
+        code: 'cpu_exceeded',
+        message: `It could not be stopped after ${Math.round(used)} ms of CPU time`,
+        notBegun: [],
+      })
+    }
+    this.#watchdog = setTimeout(look, limitMs + STOP_GRACE)
   }
 
   /** From the guest, by way of the prelude, which tenant code may have got hold of. */
@@ -169,27 +250,32 @@ export class IsolateSandbox implements Sandbox {
       return
     }
     const events = sortOut(batch, (all, at) => this.#receiveOther(all, at))
-    if (events.length === 0) return
-    this.#readEvents(events)
-    this.#observer.emit(events)
+    this.#emit(events)
   }
 
   #receiveOther(batch: Batch, at: number): void {
     const type = batch[at] as number
     if (type === Emit.timer || type === Emit.timerCancel) this.#timers.handle(batch, at)
-    else if (type === Emit.started) this.#started?.(batch[at + 1] as string, batch[at + 2] as string, batch[at + 3] as string[])
-    else this.#operations.handle(batch, at)
+    else if (type !== Emit.started) this.#operations.handle(batch, at)
+    else if (this.#state === 'loading') {
+      const [message, stack, handlers] = [batch[at + 1] as string, batch[at + 2] as string, batch[at + 3] as string[]]
+      this.#started(message === '' ? { handlers } : { refusal: { message, stack } })
+    }
   }
 
   /** Stacks name the author's own lines from here on; ended events free what they counted. */
-  #readEvents(batch: Batch): void {
-    for (let at = 0; at < batch.length; ) {
-      const type = batch[at] as number
-      if (type === Emit.failed) batch[at + 4] = this.#mapStack(batch[at + 4] as string)
-      else if (type === Emit.log && batch[at + 2] === 'error') batch[at + 3] = this.#mapStack(batch[at + 3] as string)
-      else if (type === Emit.done) this.#operations.eventEnded(batch[at + 1] as number)
-      at += EMIT_FIELDS[type]! + 1
+  #emit(events: Batch): void {
+    if (events.length === 0) return
+    for (let at = 0; at < events.length; at += EMIT_FIELDS[events[at] as number]! + 1) {
+      const type = events[at] as number
+      if (type === Emit.failed) events[at + 4] = this.#mapStack(events[at + 4] as string)
+      else if (type === Emit.log && events[at + 2] === 'error') events[at + 3] = this.#mapStack(events[at + 3] as string)
+      else if (type === Emit.done) {
+        this.#budget.end(events[at + 1] as number)
+        this.#operations.eventEnded(events[at + 1] as number, this.#budget.live)
+      }
     }
+    this.#observer.emit(events)
   }
 
   #logUnhandled(stack: string): void {
@@ -198,24 +284,33 @@ export class IsolateSandbox implements Sandbox {
 
   #failureOf(outcome: RunOutcome, batch: Batch): SandboxFailure {
     const { cpuMs, memoryMb } = this.#spec.limits
-    const begun = outcome.kind === 'timeout' ? this.#isolate.begun() : undefined
-    const ids = eventsOf(batch)
-    const notBegun = begun === undefined ? [] : ids.slice(begun)
-    if (outcome.kind === 'timeout') return { code: 'cpu_exceeded', message: `It used more than ${cpuMs} ms of CPU time`, notBegun }
-    return { code: 'memory_exceeded', message: `It used more than ${memoryMb} MB of memory`, notBegun }
+    if (outcome.kind !== 'timeout')
+      return { code: 'memory_exceeded', message: `It used more than ${memoryMb} MB of memory`, notBegun: [] }
+    const message = `It used more than ${cpuMs} ms of CPU time`
+    const remains = this.#isolate.remains()
+    if (remains === undefined) return { code: 'cpu_exceeded', message, notBegun: [] }
+    // Batch-mates that had answered before the one that was stopped are not to suffer.
+    if (checkBatch(remains.outbox) === '') this.#emit(sortOut(remains.outbox as Batch, () => {}))
+    const begun = typeof remains.begun === 'number' ? remains.begun : Infinity
+    return { code: 'cpu_exceeded', message, notBegun: eventsOf(batch).slice(begun) }
   }
 
   #end(failure: SandboxFailure): void {
     if (this.#state === 'ended') return
+    if (this.#state === 'loading') {
+      this.#refuse(`${failure.message}.`)
+      return
+    }
     const waiting = eventsOf(this.#inbox)
-    this.#state = 'ended'
     this.#close()
     this.#observer.ended({ ...failure, notBegun: [...failure.notBegun, ...waiting] })
   }
 
   #close(): void {
+    this.#state = 'ended'
     this.#context.live.delete(this)
     this.#inbox = []
+    clearTimeout(this.#watchdog)
     this.#operations.close()
     this.#timers.close()
     this.#isolate.dispose()
@@ -241,14 +336,4 @@ function whyNotStarted(outcome: RunOutcome, limits: { startMs: number; memoryMb:
     default:
       return 'It was ended while it started.'
   }
-}
-
-async function withTimeout<T>(promise: Promise<T>, ms: number): Promise<T | undefined> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<undefined>((resolve) => {
-    timer = setTimeout(resolve, ms, undefined)
-  })
-  const result = await Promise.race([promise, late])
-  clearTimeout(timer)
-  return result
 }

@@ -19,7 +19,8 @@ export async function loadPrelude(): Promise<Prelude> {
   if (!import.meta.filename.endsWith('.ts')) return { code: readFileSync(BUILT, 'utf8'), filename: FILENAME }
   const hash = createHash('sha256')
   const guest = join(folder, 'guest')
-  for (const name of readdirSync(guest).sort()) if (name.endsWith('.ts')) hash.update(name).update(readFileSync(join(guest, name)))
+  for (const name of readdirSync(guest).sort())
+    if (name.endsWith('.ts')) hash.update(name).update(readFileSync(join(guest, name)))
   hash.update(readFileSync(join(folder, 'protocol.ts')))
   const cache = join(folder, '../node_modules/.cache/skep')
   const file = join(cache, `prelude-${hash.digest('hex').slice(0, 16)}.js`)

@@ -1,6 +1,10 @@
 import { Emit, Submit } from './protocol.ts'
 import type { Batch } from './protocol.ts'
 
+/** The guest refuses more by itself; one that does not is broken, and gets no memory of the host's for it. */
+const MOST = 10_000
+const LONGEST = 2_147_483_647
+
 /** The host's side of one guest's timers. */
 export class Timers {
   readonly #submit: (batch: Batch) => void
@@ -14,11 +18,14 @@ export class Timers {
     const id = batch[at + 1] as number
     clearTimeout(this.#timers.get(id))
     this.#timers.delete(id)
-    if (batch[at] === Emit.timerCancel) return
-    const timer = setTimeout(() => {
-      this.#timers.delete(id)
-      this.#submit([Submit.timer, id])
-    }, batch[at + 2] as number)
+    if (batch[at] === Emit.timerCancel || this.#timers.size >= MOST) return
+    const timer = setTimeout(
+      () => {
+        this.#timers.delete(id)
+        this.#submit([Submit.timer, id])
+      },
+      Math.min(batch[at + 2] as number, LONGEST),
+    )
     this.#timers.set(id, timer)
   }
 

@@ -5,6 +5,7 @@
  */
 let running = 0
 let live = 0
+/** All live events, exclusive-ored: with one live, that one. */
 let only = 0
 
 export function currentEvent(): number {
@@ -13,13 +14,12 @@ export function currentEvent(): number {
 
 export function eventBegan(event: number): void {
   live++
-  only = live === 1 ? event : 0
+  only ^= event
 }
 
-export function eventEnded(): void {
+export function eventEnded(event: number): void {
   live--
-  // Which one is left is not looked up: with several live at once, names come back when all have ended.
-  only = 0
+  only ^= event
 }
 
 export function runAs(event: number, work: () => void): void {

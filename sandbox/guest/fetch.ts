@@ -18,21 +18,15 @@ export async function fetch(input: string | URL | Request, init?: RequestInit): 
   const taken = takeBody(body)
   const streamed = taken instanceof HostBody || taken instanceof ByteReader
   const argument = { method, url, redirect, headers: currentFields(request), body: streamed ? null : taken, streamed }
-  const { id, result } = startOperation('fetch', argument, streamed ? taken : null)
   const abort = () => cancelOperation(id, abortReason(signal!))
+  // A signal may outlive many requests: it lets go of each as it ends.
+  const { id, result } = startOperation('fetch', argument, streamed ? taken : null, () => {
+    if (signal !== null) removeAbortAlgorithm(signal, abort)
+  })
   if (signal !== null) addAbortAlgorithm(signal, abort)
-  let head
-  try {
-    head = await result
-  } catch (error) {
-    if (signal !== null) removeAbortAlgorithm(signal, abort)
-    throw error
-  }
+  const head = await result
   const hasBody = head.hasBody as boolean
-  if (!hasBody) {
-    endOperation(id)
-    if (signal !== null) removeAbortAlgorithm(signal, abort)
-  }
+  if (!hasBody) endOperation(id)
   return incomingResponse({
     status: head.status as number,
     statusText: head.statusText as string,

@@ -1,5 +1,5 @@
 import { isResponse, responseParts } from './response.ts'
-import { ByteReader, takeBody } from './body.ts'
+import { ByteReader, cancelBody, takeBody } from './body.ts'
 import { eventBegan, eventEnded, runAs } from './current.ts'
 import { DOMException } from './dom-exception.ts'
 import { HostBody } from './host-body.ts'
@@ -10,8 +10,9 @@ import {
   operationEnd,
   operationFailed,
 } from './operations.ts'
-import { post } from './outbox.ts'
-import { objectCreate, objectDefineProperty, PromiseConstructor, reflectApply, typedArrayByteLength } from './primordials.ts'
+import { log, resetLog } from './log.ts'
+import { post, progress } from './outbox.ts'
+import { objectCreate, objectDefineProperty, PromiseConstructor, reflectApply, typedArrayByteLength, typedArraySlice } from './primordials.ts'
 import { BodyKind, Emit, INITIAL_CREDIT, Submit, SUBMIT_FIELDS } from '../protocol.ts'
 import type { Batch, PlainObject } from '../protocol.ts'
 import { describe, reportException } from './report.ts'
@@ -24,8 +25,6 @@ type Handler = (subject: unknown, env: unknown, context: unknown) => unknown
 /** What the module exports: functions of the default export, called with it as `this`. */
 const handlers: { subject: unknown; fetch: Handler | null; scheduled: Handler | null } = { subject: null, fetch: null, scheduled: null }
 let env: unknown
-/** How far the batch at hand has got: events whose handler has been called. The host reads it after it has stopped one. */
-export const progress = { begun: 0 }
 
 /** One call of a handler, until its answer has left and its `waitUntil` promises have settled. */
 interface EventState {
@@ -45,6 +44,7 @@ const events = objectCreate(null) as { [id: number]: EventState | undefined }
 /** The only entry after start. Called by the host, under a budget, with messages in the order they were submitted. */
 export function dispatch(batch: Batch): void {
   progress.begun = 0
+  resetLog(0)
   for (let at = 0; at < batch.length; ) {
     const type = batch[at] as number
     const id = batch[at + 1] as number
@@ -174,7 +174,12 @@ function answer(event: EventState, response: unknown): void {
   let body
   try {
     parts = responseParts(response)
-    body = event.aborted ? null : takeBody(parts.body)
+    if (event.aborted) {
+      cancelBody(parts.body, new DOMException(CLIENT_GONE, 'AbortError'))
+      release(event)
+      return
+    }
+    body = takeBody(parts.body)
   } catch (error) {
     fail(event, 'bad_response', describe(error).message, '')
     return
@@ -188,36 +193,55 @@ function answer(event: EventState, response: unknown): void {
     void sendBody(event, body)
     return
   }
-  if (!event.aborted) post(Emit.response, event.id, parts.status, parts.fields, body)
+  post(Emit.response, event.id, parts.status, parts.fields, body)
   release(event)
 }
+
+const CLIENT_GONE = 'The client went away'
 
 /** Sends a streamed body, as fast as the client takes it. */
 async function sendBody(event: EventState, body: HostBody | ByteReader): Promise<void> {
   try {
     for (;;) {
-      while (event.credit <= 0 && !event.aborted) {
-        await new PromiseConstructor<void>((resolve) => {
-          event.wake = resolve
-        })
-      }
+      await room(event)
+      const chunk = event.aborted ? null : await body.read()
       if (event.aborted) {
-        body.cancel(new DOMException('The client went away', 'AbortError'))
+        body.cancel(new DOMException(CLIENT_GONE, 'AbortError'))
         break
       }
-      const chunk = await body.read()
       if (chunk === null) {
         post(Emit.end, event.id)
         break
       }
-      event.credit -= typedArrayByteLength(chunk)
-      post(Emit.chunk, event.id, chunk)
+      await sendChunk(event, chunk)
     }
   } catch (error) {
     reportException(error)
     post(Emit.broken, event.id, describe(error).message)
   }
   release(event)
+}
+
+/** One chunk of the tenant's may be larger than what the host has room for: it leaves in pieces. */
+async function sendChunk(event: EventState, chunk: Uint8Array): Promise<void> {
+  const length = typedArrayByteLength(chunk)
+  for (let at = 0; at < length && !event.aborted; ) {
+    await room(event)
+    const end = at + event.credit
+    const piece = at === 0 && end >= length ? chunk : typedArraySlice(chunk, at, end)
+    at += typedArrayByteLength(piece)
+    event.credit -= typedArrayByteLength(piece)
+    if (!event.aborted) post(Emit.chunk, event.id, piece)
+  }
+}
+
+/** Waits until the host has room, or no one wants the rest. */
+async function room(event: EventState): Promise<void> {
+  while (event.credit <= 0 && !event.aborted) {
+    await new PromiseConstructor<void>((resolve) => {
+      event.wake = resolve
+    })
+  }
 }
 
 function addCredit(event: EventState | undefined, bytes: number): void {
@@ -294,7 +318,7 @@ async function waitFor(event: EventState, promise: unknown): Promise<void> {
   try {
     await promise
   } catch (error) {
-    post(Emit.log, event.id, 'error', `Uncaught (in waitUntil) ${describe(error).stack}`)
+    log(event.id, 'error', `Uncaught (in waitUntil) ${describe(error).stack}`)
   }
   release(event)
 }
@@ -314,6 +338,7 @@ function release(event: EventState): void {
   if (event.pending > 0) return
   events[event.id] = undefined
   event.incoming?.cancel()
-  eventEnded()
+  eventEnded(event.id)
+  resetLog(event.id)
   post(Emit.done, event.id)
 }

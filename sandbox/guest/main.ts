@@ -1,6 +1,6 @@
 import { AbortController, AbortSignal, setAbortTimer } from './abort.ts'
 import { atob, btoa } from './base64.ts'
-import { installClock } from './clock.ts'
+import { installClock, removeWaits } from './clock.ts'
 import { createConsole, inspect } from './console.ts'
 import { currentEvent } from './current.ts'
 import { DOMException } from './dom-exception.ts'
@@ -10,9 +10,10 @@ import { Event, EventTarget, setEventClock, setReporter } from './event-target.t
 import { CustomEvent, ErrorEvent, PromiseRejectionEvent } from './events.ts'
 import { fetch } from './fetch.ts'
 import { Headers } from './headers.ts'
-import { dispatch, handlerNames, progress, setHandlers } from './loop.ts'
+import { log, setLogLimit } from './log.ts'
+import { dispatch, handlerNames, setHandlers } from './loop.ts'
 import { installNoEval } from './no-eval.ts'
-import { connectOutbox, post } from './outbox.ts'
+import { connectOutbox, post, progress } from './outbox.ts'
 import { objectDefineProperty, promiseThen, promiseResolve } from './primordials.ts'
 import { Emit } from '../protocol.ts'
 import type { Batch, GuestOptions } from '../protocol.ts'
@@ -36,7 +37,7 @@ const clock = installClock(scope)
 let random: ReturnType<typeof createRandom> | undefined
 const crypto = createCrypto(() => random!)
 const console = createConsole(
-  (level, text) => post(Emit.log, currentEvent(), level, text),
+  (level, text) => log(currentEvent(), level, text),
   () => clock.performance.now(),
 )
 setFormatter(inspect)
@@ -95,7 +96,10 @@ install('__skep', {
   /** Before the bundle runs. `emit` takes batches for the host. Returns the entry for every later message. */
   connect(emit: (batch: Batch) => void, options: GuestOptions): (now: number, batch: Batch) => void {
     delete scope.__skep
+    // V8 puts these into every context that it makes from a snapshot.
+    removeWaits(scope)
     connectOutbox(emit)
+    setLogLimit(options.logBytes)
     random = createRandom(options.seed)
     clock.setNow(options.now)
     environment = options.env

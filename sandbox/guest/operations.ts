@@ -5,7 +5,7 @@ import type { ByteReader } from './body.ts'
 import { INITIAL_CREDIT, Emit } from '../protocol.ts'
 import type { PlainObject } from '../protocol.ts'
 import { post } from './outbox.ts'
-import { objectCreate, PromiseConstructor, typedArrayByteLength } from './primordials.ts'
+import { objectCreate, PromiseConstructor, typedArrayByteLength, typedArraySlice } from './primordials.ts'
 
 /** What the guest asked the host to do and has not heard the end of. */
 interface Operation {
@@ -15,15 +15,19 @@ interface Operation {
   /** The body that comes back, once there is one. */
   incoming: HostBody | null
   outgoing: OutgoingBody | null
+  /** Called once it has ended, in whatever way. */
+  ended: () => void
 }
 
+const unset = () => {}
 const operations = objectCreate(null) as { [id: number]: Operation }
 let lastId = 0
 
 /** Asks the host. `outgoing` is sent into the operation chunk by chunk. */
-export function startOperation(name: string, argument: PlainObject, outgoing: ByteReader | HostBody | null) {
+export function startOperation(name: string, argument: PlainObject, outgoing: ByteReader | HostBody | null, ended: () => void) {
   const id = ++lastId
-  const operation = { event: currentEvent(), incoming: null, outgoing: null } as unknown as Operation
+  // Every field is an own one from the start: a setter on Object.prototype would take what is assigned later.
+  const operation: Operation = { event: currentEvent(), resolve: unset, reject: unset, incoming: null, outgoing: null, ended }
   const result = new PromiseConstructor<PlainObject>((resolve, reject) => {
     operation.resolve = resolve
     operation.reject = reject
@@ -38,11 +42,10 @@ export function startOperation(name: string, argument: PlainObject, outgoing: By
 export function cancelOperation(id: number, error: unknown): void {
   const operation = operations[id]
   if (operation === undefined) return
-  delete operations[id]
+  finish(id, operation, error)
   post(Emit.operationCancel, id)
   operation.reject(error)
   operation.incoming?.fail(error)
-  operation.outgoing?.stop(error)
 }
 
 /** The body of an operation that has answered. */
@@ -50,11 +53,16 @@ export function incomingBody(id: number): HostBody {
   const body = new HostBody(
     (bytes) => post(Emit.operationCredit, id, bytes),
     () => {
-      delete operations[id]
+      const operation = operations[id]
+      if (operation === undefined) return
+      finish(id, operation, undefined)
       post(Emit.operationCancel, id)
     },
   )
-  operations[id]!.incoming = body
+  const operation = operations[id]
+  // It was cut between its answer and now.
+  if (operation === undefined) body.fail(new DOMException('The request was cut off', 'AbortError'))
+  else operation.incoming = body
   return body
 }
 
@@ -67,9 +75,8 @@ export function operationDone(id: number, result: PlainObject): void {
 export function operationFailed(id: number, name: string, message: string): void {
   const operation = operations[id]
   if (operation === undefined) return
-  delete operations[id]
   const error = name === 'TypeError' ? new TypeError(message) : new DOMException(message, name)
-  operation.outgoing?.stop(error)
+  finish(id, operation, error)
   runAs(operation.event, () => (operation.incoming === null ? operation.reject(error) : operation.incoming.fail(error)))
 }
 
@@ -79,8 +86,9 @@ export function operationChunk(id: number, bytes: Uint8Array): void {
 
 export function operationEnd(id: number): void {
   const operation = operations[id]
-  delete operations[id]
-  operation?.incoming?.end()
+  if (operation === undefined) return
+  finish(id, operation, undefined)
+  operation.incoming?.end()
 }
 
 export function operationCredit(id: number, bytes: number): void {
@@ -89,7 +97,15 @@ export function operationCredit(id: number, bytes: number): void {
 
 /** Forgets an operation that has answered and has no body to come. */
 export function endOperation(id: number): void {
+  const operation = operations[id]
+  if (operation !== undefined) finish(id, operation, undefined)
+}
+
+/** What is still to be sent into it has nowhere to go. */
+function finish(id: number, operation: Operation, error: unknown): void {
   delete operations[id]
+  operation.outgoing?.stop(error)
+  operation.ended()
 }
 
 /** Sends a stream into an operation, as fast as the host takes it. */
@@ -97,7 +113,7 @@ class OutgoingBody {
   readonly #id: number
   readonly #source: ByteReader | HostBody
   #credit = INITIAL_CREDIT
-  #wake: (() => void) | undefined
+  #wake: (() => void) | null = null
   #stopped = false
 
   constructor(id: number, source: ByteReader | HostBody) {
@@ -119,6 +135,7 @@ class OutgoingBody {
   }
 
   async #send(): Promise<void> {
+    let chunk: Uint8Array | null = null
     try {
       for (;;) {
         while (this.#credit <= 0 && !this.#stopped) {
@@ -127,15 +144,19 @@ class OutgoingBody {
           })
         }
         if (this.#stopped) return
-        const chunk = await this.#source.read()
+        chunk ??= await this.#source.read()
         if (this.#stopped) return
         if (chunk === null) {
           this.#stopped = true
           post(Emit.operationEnd, this.#id)
           return
         }
-        this.#credit -= typedArrayByteLength(chunk)
-        post(Emit.operationChunk, this.#id, chunk)
+        // A chunk that is larger than what the host has room for leaves in pieces.
+        const whole: boolean = typedArrayByteLength(chunk) <= this.#credit
+        const piece: Uint8Array = whole ? chunk : typedArraySlice(chunk, 0, this.#credit)
+        chunk = whole ? null : typedArraySlice(chunk, this.#credit)
+        this.#credit -= typedArrayByteLength(piece)
+        post(Emit.operationChunk, this.#id, piece)
       }
     } catch (error) {
       this.#stopped = true

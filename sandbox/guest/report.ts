@@ -1,6 +1,5 @@
 import { currentEvent } from './current.ts'
-import { Emit } from '../protocol.ts'
-import { post } from './outbox.ts'
+import { log } from './log.ts'
 
 let format: (value: unknown) => string = (value) => `${value as string}`
 
@@ -11,7 +10,7 @@ export function setFormatter(formatter: (value: unknown) => string): void {
 
 /** An exception that nobody caught, where no caller can be told. */
 export function reportException(error: unknown): void {
-  post(Emit.log, currentEvent(), 'error', `Uncaught ${describe(error).stack}`)
+  log(currentEvent(), 'error', `Uncaught ${describe(error).stack}`)
 }
 
 /** An error's message and stack as text. Getters and proxies of the tenant may throw here; that must not spread. */

@@ -1,5 +1,6 @@
 import { reflectApply, mathTrunc, objectCreate } from './primordials.ts'
 import { currentEvent, runAs } from './current.ts'
+import { DOMException } from './dom-exception.ts'
 import { post } from './outbox.ts'
 import { Emit } from '../protocol.ts'
 import { reportException } from './report.ts'
@@ -14,8 +15,12 @@ interface Timer {
   event: number
 }
 
+/** Each of them takes memory of the host as well. */
+const MOST = 10_000
+
 const timers = objectCreate(null) as { [id: number]: Timer }
 let lastId = 0
+let count = 0
 
 /** Host timers end at about 24.8 days; a longer delay is as good as never, and is cut. */
 const LONGEST = 2_147_483_647
@@ -25,6 +30,8 @@ function start(callback: unknown, delay: unknown, values: unknown[], repeats: bo
   let ms = mathTrunc(+(delay as number))
   if (!(ms > 0)) ms = 0
   if (ms > LONGEST) ms = LONGEST
+  if (count >= MOST) throw new DOMException(`There are ${MOST} timers already`, 'QuotaExceededError')
+  count++
   const id = ++lastId
   timers[id] = { callback: callback as Timer['callback'], values, interval: repeats ? ms : -1, event: currentEvent() }
   post(Emit.timer, id, ms)
@@ -44,15 +51,20 @@ export function setInterval(callback: unknown, delay: unknown = 0, ...values: un
 export function clearTimeout(id?: number): void {
   const key = +(id as number)
   if (timers[key] === undefined) return
-  delete timers[key]
+  forget(key)
   post(Emit.timerCancel, key)
+}
+
+function forget(id: number): void {
+  delete timers[id]
+  count--
 }
 
 /** The host says that this timer is due. */
 export function fireTimer(id: number): void {
   const timer = timers[id]
   if (timer === undefined) return
-  if (timer.interval < 0) delete timers[id]
+  if (timer.interval < 0) forget(id)
   else post(Emit.timer, id, timer.interval)
   runAs(timer.event, () => {
     try {

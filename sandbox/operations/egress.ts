@@ -14,8 +14,22 @@ export interface Egress {
 
 /** Special-purpose ranges (IANA's registries, RFC 6890 and its updates): nothing public is in them. */
 const SPECIAL_IPV4 = [
-  '0.0.0.0/8', '10.0.0.0/8', '100.64.0.0/10', '127.0.0.0/8', '169.254.0.0/16', '172.16.0.0/12', '192.0.0.0/24',
-  '192.0.2.0/24', '192.88.99.0/24', '192.168.0.0/16', '198.18.0.0/15', '198.51.100.0/24', '203.0.113.0/24', '224.0.0.0/3',
+  '0.0.0.0/8',
+  '10.0.0.0/8',
+  '100.64.0.0/10',
+  '127.0.0.0/8',
+  '169.254.0.0/16',
+  '172.16.0.0/12',
+  '192.0.0.0/24',
+  // Azure's metadata service, which answers on an address of the public range.
+  '168.63.129.16/32',
+  '192.0.2.0/24',
+  '192.88.99.0/24',
+  '192.168.0.0/16',
+  '198.18.0.0/15',
+  '198.51.100.0/24',
+  '203.0.113.0/24',
+  '224.0.0.0/3',
 ]
 /** Everything but global unicast (2000::/3), and what in it is special or wraps an IPv4 address. */
 const SPECIAL_IPV6 = ['::/3', '4000::/2', '8000::/1', '2001::/23', '2001:db8::/32', '2002::/16', '3fff::/20']
@@ -45,7 +59,8 @@ export class EgressRules {
 
   /** Why this may not be connected to; '' when it may. `hostname` is what the function asked for. */
   refusal(address: string, port: number, hostname: string): string {
-    const host = hostname.toLowerCase()
+    // `example.com.` is `example.com`.
+    const host = hostname.toLowerCase().replace(/\.$/, '')
     if (this.#deny.some((rule) => applies(rule, address, port, host))) return `${hostname}:${port} is denied by the operator`
     if (this.#allow.some((rule) => applies(rule, address, port, host))) return ''
     if (has(this.#special, address)) return `${hostname} is not a public address`
@@ -71,7 +86,11 @@ function unwrap(address: string): string {
 
 function parseRule(entry: string): Rule {
   const match = /^(\[[^\]]+\](?:\/\d+)?|[^:]+|[^[\]]*:[^[\]]*:[^[\]]*?)(?::(\d+))?$/.exec(entry.trim())
-  const bad = () => new SkepError('invalid_config', `egress: ${JSON.stringify(entry)} is no address, network or host name, with or without :port.`)
+  const bad = () =>
+    new SkepError(
+      'invalid_config',
+      `egress: ${JSON.stringify(entry)} is no address, network or host name, with or without :port.`,
+    )
   if (match === null) throw bad()
   const port = match[2] === undefined ? undefined : Number(match[2])
   if (port !== undefined && port > 65_535) throw bad()

@@ -1,5 +1,5 @@
 import { fetch } from 'undici'
-import type { Dispatcher } from 'undici'
+import type { Dispatcher, Response } from 'undici'
 import { INITIAL_CREDIT } from '../protocol.ts'
 import type { PlainObject } from '../protocol.ts'
 import { ownBytes } from '../bytes.ts'
@@ -48,8 +48,10 @@ async function run(
   observer: OperationObserver,
 ): Promise<void> {
   try {
-    const { method, url, redirect, headers } = readArgument(argument)
-    const body = upload === undefined ? (argument.body as string | Uint8Array | null) : upload.stream
+    // An observer hears nothing before its operation is known.
+    await undefined
+    const { method, url, redirect, headers, body: whole } = readArgument(argument)
+    const body = upload === undefined ? whole : upload.stream
     const response = await fetch(url, {
       method,
       redirect,
@@ -65,7 +67,7 @@ async function run(
       statusText: response.statusText,
       url: response.url,
       redirected: response.redirected,
-      headers: [...response.headers].flat(),
+      headers: headersOf(response),
       hasBody: reader !== undefined,
     })
     if (reader !== undefined) await download.send(reader)
@@ -75,8 +77,9 @@ async function run(
 }
 
 function readArgument(argument: PlainObject) {
-  const { method, url, redirect, headers } = argument
+  const { method, url, redirect, headers, body } = argument
   if (typeof method !== 'string' || typeof url !== 'string' || !Array.isArray(headers)) throw new TypeError('a malformed request')
+  if (body !== null && typeof body !== 'string' && !(body instanceof Uint8Array)) throw new TypeError('a malformed body')
   if (redirect !== 'follow' && redirect !== 'error' && redirect !== 'manual') throw new TypeError('a malformed redirect mode')
   if (!/^https?:/.test(url)) throw new TypeError('only http: and https: URLs can be fetched')
   const kept: [string, string][] = []
@@ -84,7 +87,27 @@ function readArgument(argument: PlainObject) {
     const name = String(headers[i])
     if (!REFUSED.test(name)) kept.push([name, String(headers[i + 1])])
   }
-  return { method, url, redirect: redirect as 'follow' | 'error' | 'manual', headers: kept }
+  return { method, url, redirect: redirect as 'follow' | 'error' | 'manual', headers: kept, body }
+}
+
+/** undici takes these codings off; with any other in the list it leaves the body as it is. */
+const DECODED = /^(?:x-gzip|gzip|deflate|br|zstd)$/
+
+/** The answer's fields. Those that describe the body as it was on the wire go, where what is handed on is the decoded one. */
+function headersOf(response: Response): string[] {
+  const encoding = response.headers.get('content-encoding')
+  const decoded =
+    response.body !== null &&
+    encoding !== null &&
+    encoding
+      .toLowerCase()
+      .split(',')
+      .every((coding) => DECODED.test(coding.trim()))
+  const fields: string[] = []
+  for (const [name, value] of response.headers) {
+    if (!decoded || (name !== 'content-encoding' && name !== 'content-length')) fields.push(name, value)
+  }
+  return fields
 }
 
 /** The message that the function sees: what went wrong with its request, and nothing about the host. */
@@ -109,7 +132,8 @@ class Download {
   }
 
   credit(bytes: number): void {
-    this.#credit += bytes
+    // A guest that grants more than was ever open is broken: its inbox is not to fill up for it.
+    this.#credit = Math.min(this.#credit + bytes, INITIAL_CREDIT)
     this.#wake?.()
   }
 

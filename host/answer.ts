@@ -3,6 +3,28 @@ import { ERRORS } from './errors.ts'
 import type { ErrorCode } from './errors.ts'
 import type { Exchange } from './listener/listener.ts'
 
+/** What a caller of a function may get to see. Anything else that goes wrong there is `internal`. */
+export const DATA_CODES: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'unknown_host',
+  'bad_request',
+  'body_too_large',
+  'headers_too_large',
+  'overloaded',
+  'function_threw',
+  'no_response',
+  'bad_response',
+  'cpu_exceeded',
+  'memory_exceeded',
+  'timeout',
+  'start_failed',
+  'store_unavailable',
+  'store_corrupt',
+  'draining',
+  'saturated',
+  'worker_lost',
+  'internal',
+])
+
 /** Seconds after which a caller may try again, by code. */
 const RETRY_AFTER: Partial<Record<ErrorCode, string>> = {
   overloaded: '1',

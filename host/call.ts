@@ -1,6 +1,8 @@
-import type { ErrorCode } from './errors.ts'
-import type { Exchange, ExchangeObserver } from './listener/listener.ts'
+import { INITIAL_CREDIT } from '../sandbox/protocol.ts'
 import { answerError } from './answer.ts'
+import type { ErrorCode } from './errors.ts'
+import { stripOwnHeaders } from './own-headers.ts'
+import type { Exchange, ExchangeObserver } from './listener/listener.ts'
 
 /** A body of at most this size and known length is waited for and goes in with the event; a longer one streams. */
 export const WHOLE_BODY = 65_536
@@ -16,38 +18,49 @@ export interface CallRunner {
 /**
  * One request on its way through the host.
  *
- *     waiting ──▶ running ──▶ answering ──▶ answered      gone: the client left before that
+ *     waiting ⇄ running ──▶ answering ──▶ answered      gone: the client left before that
  */
 export class Call implements ExchangeObserver {
   readonly exchange: Exchange
   readonly requestId: string
   readonly startedAt: number
   phase: 'waiting' | 'running' | 'answering' | 'answered' | 'gone' = 'waiting'
-  /** The instance that runs it, from when it was submitted. */
+  /** The instance that has it, in its queue or in its sandbox. */
   runner: CallRunner | undefined
-  /** Its number in that instance. */
+  /** Its number in that instance's sandbox; 0 while it is in none. */
   event = 0
-  /** Bytes of a streamed body that a guest has been given: such a call cannot be run again. */
-  bodyDelivered = 0
+  /** The guest has been heard of it: it cannot be run again. */
+  begun = false
   /** How often it was moved to a fresh isolate. */
   moves = 0
-  /** When it must have ended, on `performance.now()`'s clock. */
+  /** When it must have ended, on the clock of its instance. */
   deadline = 0
   /** Status of the answer, or the error's code: for the metrics. */
   outcome: number | ErrorCode = 0
-  /** A whole body as it comes in. */
+  /** Characters that it has logged. */
+  logged = 0
+
+  /** A body that goes in with the event. */
   whole: Uint8Array | null = null
-  #received = 0
+  /** What has come of a streamed one while the guest had not been heard of: a fresh isolate gets it again. */
+  body: Uint8Array[] = []
+  bodyReceived = 0
+  bodyEnded = false
+  /** Room for the streamed body has been given to the client's side once. */
+  bodyAsked = false
+  /** Bytes that the guest was given and has not made room for again: it can give no more credit than that. */
+  bodyTaken = 0
+
   #gathered: (() => void) | undefined
   /** Written to a client that does not take more yet: credited when it does. */
   #unread = 0
   readonly #finished: (call: Call) => void
 
   /** `finished` is called once, when the answer is complete or the client gone. */
-  constructor(exchange: Exchange, requestId: string, finished: (call: Call) => void) {
+  constructor(exchange: Exchange, requestId: string, startedAt: number, finished: (call: Call) => void) {
     this.exchange = exchange
     this.requestId = requestId
-    this.startedAt = performance.now()
+    this.startedAt = startedAt
     this.#finished = finished
   }
 
@@ -59,21 +72,39 @@ export class Call implements ExchangeObserver {
   }
 
   bodyChunk(bytes: Uint8Array, last: boolean): void {
-    if (this.whole === null || this.#gathered === undefined) {
-      this.runner?.bodyChunk(this, bytes, last)
+    if (this.#gathered !== undefined) {
+      this.#gather(this.#gathered, bytes, last)
       return
     }
-    if (this.#received + bytes.length > this.whole.length) return
-    this.whole.set(bytes, this.#received)
-    this.#received += bytes.length
+    this.bodyReceived += bytes.length
+    if (last) this.bodyEnded = true
+    if (!this.begun && bytes.length > 0) this.body.push(bytes)
+    if (this.event > 0) this.runner?.bodyChunk(this, bytes, last)
+  }
+
+  #gather(then: () => void, bytes: Uint8Array, last: boolean): void {
+    const whole = this.whole!
+    const end = this.bodyReceived + bytes.length
+    // Listeners hold a body to its length; whoever makes a Request by hand may have promised another.
+    if (end > whole.length || (last && end < whole.length)) {
+      this.bodyFailed('The body does not have the length that its header says')
+      return
+    }
+    whole.set(bytes, this.bodyReceived)
+    this.bodyReceived = end
     if (!last) return
-    const then = this.#gathered
     this.#gathered = undefined
     then()
   }
 
   bodyFailed(reason: string): void {
-    this.runner?.bodyFailed(this, reason)
+    if (this.event > 0) {
+      this.runner?.bodyFailed(this, reason)
+      return
+    }
+    // No handler has it yet and none can do anything with it.
+    this.#gathered = undefined
+    this.fail('bad_request')
   }
 
   drained(): void {
@@ -85,13 +116,22 @@ export class Call implements ExchangeObserver {
   aborted(): void {
     if (this.phase === 'answered' || this.phase === 'gone') return
     this.phase = 'gone'
+    this.#gathered = undefined
     this.runner?.gone(this)
     this.#finished(this)
   }
 
+  /** Back to the pool, for a fresh isolate. */
+  move(): void {
+    this.phase = 'waiting'
+    this.runner = undefined
+    this.event = 0
+    this.moves++
+  }
+
   /** The whole answer. Throws a TypeError for fields that HTTP does not allow. */
   respond(status: number, headers: string[], body: string | Uint8Array | null): void {
-    headers.push('skep-request-id', this.requestId)
+    this.#seal(status, headers)
     if (body === null) this.exchange.respond(status, headers)
     else this.exchange.respond(status, headers, body)
     this.#answered(status)
@@ -99,16 +139,19 @@ export class Call implements ExchangeObserver {
 
   /** The head of a streamed answer. Throws like `respond`. */
   start(status: number, headers: string[]): void {
-    headers.push('skep-request-id', this.requestId)
+    this.#seal(status, headers)
     this.exchange.start(status, headers)
     this.phase = 'answering'
     this.outcome = status
   }
 
-  write(bytes: Uint8Array): void {
-    if (this.phase !== 'answering') return
+  /** False when the guest writes on although it was given no room: nothing else would bound what waits here. */
+  write(bytes: Uint8Array): boolean {
+    if (this.phase !== 'answering') return true
+    if (this.#unread >= INITIAL_CREDIT) return false
     if (this.exchange.write(bytes)) this.runner?.credit(this, bytes.length)
     else this.#unread += bytes.length
+    return true
   }
 
   end(): void {
@@ -125,9 +168,20 @@ export class Call implements ExchangeObserver {
     this.#answered(code)
   }
 
+  #seal(status: number, headers: string[]): void {
+    if (!Number.isInteger(status) || status < 200 || status > 599)
+      throw new TypeError(`Status ${status} is not between 200 and 599`)
+    stripOwnHeaders(headers, MOST_ANSWER_HEADERS)
+    headers.push('skep-request-id', this.requestId)
+  }
+
   #answered(outcome: number | ErrorCode): void {
     this.outcome = outcome
     this.phase = 'answered'
+    this.body = []
     this.#finished(this)
   }
 }
+
+/** Characters of all fields of an answer's head; proxies in front of a host take far less. */
+const MOST_ANSWER_HEADERS = 131_072

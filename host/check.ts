@@ -10,7 +10,7 @@ export async function checkBundle(
   settings: VersionSettings,
   context: { name: string; limits: Limits },
 ): Promise<StartReport> {
-  const limits = { ...context.limits, ...(settings.limits as Partial<Limits>) }
+  const limits: Limits = Object.assign({ ...context.limits }, settings.limits)
   const sandbox = factory.create(
     { name: context.name, bundle: decodeBundle(bytes), env: settings.vars, limits },
     { emit: () => {}, settled: () => {}, ended: () => {} },

@@ -5,6 +5,8 @@ import { encodeBundle } from '../bundler/artifact.ts'
 import { bundle } from '../bundler/bundle.ts'
 import { createInlineFactory } from '../sandbox/inline.ts'
 import type { SandboxFactory } from '../sandbox/sandbox.ts'
+import { z } from 'zod'
+import { answerError } from './answer.ts'
 import { CellFactory } from './cell.ts'
 import { checkBundle } from './check.ts'
 import { SkepError } from './errors.ts'
@@ -18,7 +20,7 @@ import type { Config, ConfigInput } from './config.ts'
 import { createLog, silentLog } from './log.ts'
 import type { Log } from './log.ts'
 import { Counters } from './metrics.ts'
-import { versionSettings } from './records.ts'
+import { checkHostname, checkName, versionSettings } from './records.ts'
 import { Registry } from './registry.ts'
 import { openStore } from './store/open.ts'
 import type { Store } from './store/store.ts'
@@ -46,6 +48,16 @@ export interface DeployOptions {
   tenant?: string
 }
 
+/** The same, checked: a key that nobody knows is an error and not a wish. */
+const deployOptions = versionSettings.extend({
+  main: z.string().optional(),
+  code: z.string().optional(),
+  resolveDir: z.string().optional(),
+  hosts: z.array(z.string()).default([]),
+  nodejs: z.boolean().default(false),
+  tenant: z.string().default('default'),
+})
+
 /**
  * A host inside this process: router and pool, its isolates in child processes unless `placement` is `inline`.
  * Throws `invalid_config` for options that it does not know, and `missing_flag` for `inline` without its Node flag.
@@ -54,16 +66,18 @@ export async function createHost(options: HostOptions = {}): Promise<Host> {
   const { log: logOption, ...input } = options
   const config = checkOptions({ placement: 'cell', ...input })
   const log = await chooseLog(logOption)
-  const store = await openStore(config.store ?? `file:${join(config.data, 'store')}`, { s3: config.s3 })
   const factory =
     config.placement === 'cell'
       ? new CellFactory({ egress: config.egress, log })
       : await createInlineFactory({ egress: config.egress, tainted: (reason) => log.fatal({ reason }, TAINTED) })
+  // Last, so that nothing stays open when another part is refused.
+  const store = await openStore(config.store ?? `file:${join(config.data, 'store')}`, { s3: config.s3 })
   const counters = new Counters()
   return new Host(config, store, factory, new HostCore({ config, store, factory, log, counters }), counters)
 }
 
-const TAINTED = 'an isolate of this process was lost for ever; finish what is in flight and replace the process (with placement cell, skep does)'
+const TAINTED =
+  'an isolate of this process was lost for ever; finish what is in flight and replace the process (with placement cell, skep does)'
 
 export class Host extends EventEmitter<HostEvents> implements AsyncDisposable {
   readonly #config: Config
@@ -88,19 +102,19 @@ export class Host extends EventEmitter<HostEvents> implements AsyncDisposable {
     core.on('isolate', (change) => this.emit('isolate', change))
   }
 
-
   /**
    * Bundles, checks and activates a function, and routes its hostnames. Rejects with `bundle_failed`, `bundle_too_large`,
    * `start_failed`, `invalid_name`, `invalid_hostname`, `route_conflict` or a store's error; what answered before then
    * still does.
    */
   async deploy(name: string, options: DeployOptions): Promise<{ version: string; urls: string[] }> {
-    const { main, code, hosts = [], tenant = 'default' } = options
-    if ((main === undefined) === (code === undefined)) throw new SkepError('invalid_request', 'deploy() takes either main (a file) or code (a text).')
-    const parsed = versionSettings.safeParse({ vars: options.vars ?? {}, limits: options.limits ?? {}, tag: options.tag ?? '' })
-    if (!parsed.success) throw new SkepError('invalid_request', `deploy(): ${parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; ')}`)
-    const settings = parsed.data
-    const source = main === undefined ? { code: code!, ...(options.resolveDir === undefined ? {} : { resolveDir: options.resolveDir }) } : { main }
+    const { main, code, hosts, tenant, settings } = this.#checkDeploy(name, options)
+    // All that can be refused is refused before anything is changed.
+    for (const host of hosts) await this.#registry.checkRoute(host, tenant)
+    const source =
+      main === undefined
+        ? { code: code!, ...(options.resolveDir === undefined ? {} : { resolveDir: options.resolveDir }) }
+        : { main }
     const built = await bundle(source, { nodejs: options.nodejs ?? false, maxBytes: this.#config.limits.bundleBytes })
     const bytes = encodeBundle(built.bundle)
     const report = await checkBundle(this.#factory, bytes, settings, { name: `${tenant}/${name}`, limits: this.#config.limits })
@@ -110,9 +124,29 @@ export class Host extends EventEmitter<HostEvents> implements AsyncDisposable {
     return { version: version.id, urls: hosts.map((host) => `http://${host}/`) }
   }
 
-  /** Runs a request by its URL's hostname. Rejects only when the request's signal aborts it. */
-  fetch(request: Request | string | URL, init?: RequestInit): Promise<Response> {
-    const exchange = new WebExchange(request instanceof Request && init === undefined ? request : new Request(request, init))
+  #checkDeploy(name: string, options: DeployOptions) {
+    const parsed = deployOptions.safeParse(options)
+    if (!parsed.success) throw new SkepError('invalid_request', `deploy(): ${problemsOf(parsed.error)}`)
+    const { main, code, hosts, tenant, vars, limits, tag } = parsed.data
+    if ((main === undefined) === (code === undefined)) {
+      throw new SkepError('invalid_request', 'deploy() takes either main (a file) or code (a text).')
+    }
+    for (const [limit, most] of Object.entries(this.#config.ceilings) as [keyof typeof limits, number][]) {
+      const asked = limits[limit]
+      if (asked === undefined || asked <= most) continue
+      const details = { limit, allowed: most }
+      throw new SkepError('invalid_request', `limits.${limit} may be ${most} at most on this host, not ${asked}.`, { details })
+    }
+    checkName('tenant', tenant)
+    checkName('function', name)
+    return { main, code, hosts: hosts.map(checkHostname), tenant, settings: { vars, limits, tag } }
+  }
+
+  /** Runs a request by its URL's hostname. Rejects when the request is none, or its signal aborts it, and else never. */
+  async fetch(request: Request | string | URL, init?: RequestInit): Promise<Response> {
+    const whole = request instanceof Request && init === undefined ? request : new Request(request, init)
+    whole.signal.throwIfAborted()
+    const exchange = new WebExchange(whole)
     this.#core.handle(exchange)
     return exchange.response
   }
@@ -120,7 +154,16 @@ export class Host extends EventEmitter<HostEvents> implements AsyncDisposable {
   /** Answers a request of a node:http server. */
   handleNode(req: IncomingMessage, res: ServerResponse): void {
     const exchange = nodeExchange(req, res)
-    if (exchange !== undefined) this.#core.handle(exchange)
+    if (exchange === undefined) return
+    if (exchange.bodyLength !== 0 && req.readableEnded) {
+      // Waiting for a body that somebody else has read would never end.
+      process.emitWarning(
+        'The body of a request was read before skep saw it. Mount toNodeHandler() before body parsers such as express.json().',
+      )
+      answerError(exchange, 'internal', '')
+      return
+    }
+    this.#core.handle(exchange)
   }
 
   /** Listens; port 0 takes a free one. Rejects with `port_in_use`. */
@@ -171,8 +214,13 @@ export function toNodeHandler(host: Host): (req: IncomingMessage, res: ServerRes
 function checkOptions(options: ConfigInput): Config {
   const parsed = configSchema.safeParse(options)
   if (parsed.success) return parsed.data
-  const problems = parsed.error.issues.map((issue) => `${issue.path.join('.') || 'options'}: ${issue.message}`)
-  throw new SkepError('invalid_config', `createHost(): ${problems.join('; ')}`)
+  throw new SkepError('invalid_config', `createHost(): ${problemsOf(parsed.error)}`)
+}
+
+function problemsOf(error: z.ZodError): string {
+  return error.issues
+    .map((issue) => (issue.path.length === 0 ? issue.message : `${issue.path.join('.')}: ${issue.message}`))
+    .join('; ')
 }
 
 async function chooseLog(option: HostOptions['log']): Promise<Log> {

@@ -3,19 +3,23 @@ import { randomBytes } from 'node:crypto'
 import { decodeBundle, hashBytes } from '../bundler/artifact.ts'
 import type { Limits } from '../sandbox/limits.ts'
 import type { SandboxFactory, SandboxSpec } from '../sandbox/sandbox.ts'
+import { DATA_CODES } from './answer.ts'
 import { Call, WHOLE_BODY } from './call.ts'
+import { systemClock } from './clock.ts'
+import type { Clock } from './clock.ts'
 import type { Config } from './config.ts'
-import { SkepError } from './errors.ts'
+import { ERRORS, SkepError } from './errors.ts'
 import type { FunctionLog } from './instance.ts'
 import type { Exchange } from './listener/listener.ts'
 import type { Log } from './log.ts'
 import type { Counters } from './metrics.ts'
+import { stripOwnHeaders } from './own-headers.ts'
 import { Pool } from './pool.ts'
 import type { VersionRef } from './pool.ts'
 import { decodeRecord, keys, versionRecord } from './records.ts'
 import type { FunctionRecord } from './records.ts'
 import type { Notice } from './registry.ts'
-import { Router } from './router.ts'
+import { chooseVersion, Router } from './router.ts'
 import type { Store } from './store/store.ts'
 
 export interface HostEvents {
@@ -31,6 +35,7 @@ export interface HostParts {
   factory: SandboxFactory
   log: Log
   counters: Counters
+  clock?: Clock
 }
 
 /** The request path of one process: hostname → deployment → isolate. It has no listener of its own. */
@@ -41,6 +46,7 @@ export class HostCore extends EventEmitter<HostEvents> {
   readonly #counters: Counters
   readonly #router: Router
   readonly #pool: Pool
+  readonly #clock: Clock
   readonly #idPrefix = randomBytes(6).toString('hex')
   #lastId = 0
   #draining = false
@@ -51,40 +57,53 @@ export class HostCore extends EventEmitter<HostEvents> {
     this.#config = parts.config
     this.#log = parts.log
     this.#counters = parts.counters
-    this.#router = new Router(parts.store)
+    this.#clock = parts.clock ?? systemClock
+    this.#router = new Router(parts.store, { clock: this.#clock })
     this.#pool = new Pool({
       factory: parts.factory,
       load: (version) => this.#load(version),
       maxIsolates: parts.config.pool.maxIsolates,
       maxMemory: parts.config.pool.maxMemoryMb * 1_048_576,
       idleMs: parts.config.pool.idleMs,
+      clock: this.#clock,
       observer: {
         coldStart: (version, phases) => {
           this.#counters.coldStart(nameOf(version), phases.store + phases.start)
-          this.emit('isolate', { function: nameOf(version), version: version.version, what: 'started' })
+          this.#tell('isolate', { function: nameOf(version), version: version.version, what: 'started' })
         },
         evicted: (reason) => this.#counters.evicted(reason),
         failed: (version, failure) => {
           this.#counters.failed(nameOf(version), failure.code)
-          this.emit('isolate', { function: nameOf(version), version: version.version, what: 'failed', reason: failure.message })
+          this.#tell('isolate', { function: nameOf(version), version: version.version, what: 'failed', reason: failure.message })
         },
+        notLoaded: (version, error, requestId) => this.#notLoaded(version, error, requestId),
         log: (version, entry) => this.#functionLog(version, entry),
       },
     })
   }
 
-  /** Runs one request. The exchange is always answered in the end. */
+  /** Runs one request. The exchange is always answered in the end, and nothing is thrown. */
   handle(exchange: Exchange): void {
     const call = this.#createCall(exchange)
-    const record = this.#router.peek(exchange.hostname)
-    if (record !== undefined) {
-      this.#runRecord(record ?? undefined, call)
-      return
+    try {
+      if (this.#draining) {
+        call.fail('draining')
+        return
+      }
+      const record = this.#router.peek(exchange.hostname)
+      if (record === undefined) void this.#handleUnknown(call)
+      else this.#runRecord(record ?? undefined, call)
+    } catch (error) {
+      this.#fail(call, error)
     }
-    this.#router.find(exchange.hostname).then(
-      (found) => this.#runRecord(found, call),
-      (error: unknown) => this.#fail(call, error),
-    )
+  }
+
+  async #handleUnknown(call: Call): Promise<void> {
+    try {
+      this.#runRecord(await this.#router.find(call.exchange.hostname), call)
+    } catch (error) {
+      this.#fail(call, error)
+    }
   }
 
   /** Runs one request on a function by name, whatever its hostnames: its deployment, or the given version. */
@@ -117,75 +136,91 @@ export class HostCore extends EventEmitter<HostEvents> {
 
   #createCall(exchange: Exchange): Call {
     const requestId = `${this.#idPrefix}${(++this.#lastId).toString(36)}`
-    const call = new Call(exchange, requestId, (ended) => this.#counters.request(ended.outcome, performance.now() - ended.startedAt))
+    const call = new Call(exchange, requestId, this.#clock.now(), this.#finished)
     exchange.observe(call)
+    // The function may log the id, and must be able to rely on it being ours.
+    stripOwnHeaders(exchange.headers, Infinity)
+    exchange.headers.push('skep-request-id', requestId)
     return call
+  }
+
+  readonly #finished = (call: Call): void => {
+    this.#counters.request(call.outcome, this.#clock.now() - call.startedAt)
   }
 
   #runRecord(record: FunctionRecord | undefined, call: Call): void {
     const version = record === undefined ? undefined : chooseVersion(record)
-    if (version === undefined) {
-      call.exchange.discardBody()
-      call.fail('unknown_host')
-      return
-    }
-    this.#runVersion({ tenant: record!.tenant, function: record!.name, version }, call)
+    if (version === undefined) call.fail('unknown_host')
+    else this.#runVersion({ tenant: record!.tenant, function: record!.name, version }, call)
   }
 
   #runVersion(version: VersionRef, call: Call): void {
     const { bodyLength } = call.exchange
-    if (this.#draining) {
-      call.fail('draining')
-    } else if (bodyLength > this.#config.limits.bodyBytes) {
-      call.exchange.discardBody()
-      call.fail('body_too_large')
-    } else if (bodyLength > 0 && bodyLength <= WHOLE_BODY) {
-      call.gather(() => this.#pool.run(version, call))
-    } else {
-      this.#pool.run(version, call)
-    }
+    if (this.#draining) call.fail('draining')
+    else if (bodyLength > this.#config.limits.bodyBytes) call.fail('body_too_large')
+    else if (bodyLength > 0 && bodyLength <= WHOLE_BODY) call.gather(() => this.#pool.run(version, call))
+    else this.#pool.run(version, call)
   }
 
   async #load({ tenant, function: fn, version }: VersionRef): Promise<SandboxSpec> {
     const key = keys.version(tenant, fn, version)
     const object = await this.#store.get(key)
-    if (object === undefined || object === 'unchanged') throw new SkepError('not_found', `The store has no ${key}.`)
+    if (object === undefined || object === 'unchanged') throw corrupt(key, 'is missing')
     const record = decodeRecord(versionRecord, key, object.bytes)
-    const bundle = await this.#store.get(keys.bundle(record.bundle))
-    if (bundle === undefined || bundle === 'unchanged') throw corrupt(keys.bundle(record.bundle), 'is missing')
-    if (hashBytes(bundle.bytes) !== record.bundle) throw corrupt(keys.bundle(record.bundle), 'does not have the content that its name says')
+    if (record.id !== version) throw corrupt(key, 'is of another version')
+    const bundleKey = keys.bundle(record.bundle)
+    const bundle = await this.#store.get(bundleKey)
+    if (bundle === undefined || bundle === 'unchanged') throw corrupt(bundleKey, 'is missing')
+    if (hashBytes(bundle.bytes) !== record.bundle) throw corrupt(bundleKey, 'does not have the content that its name says')
     const limits: Limits = { ...this.#config.limits }
-    for (const [name, value] of Object.entries(record.settings.limits)) limits[name as keyof Limits] = value
+    Object.assign(limits, record.settings.limits)
     return { name: `${tenant}/${fn}`, bundle: decodeBundle(bundle.bytes), env: record.settings.vars, limits }
   }
 
   #functionLog(version: VersionRef, entry: FunctionLog): void {
     const function_ = nameOf(version)
-    this.#log[entry.level]({ function: function_, version: version.version, requestId: entry.requestId, console: true }, entry.text)
-    this.emit('log', { ...entry, function: function_, version: version.version })
+    this.#log[entry.level](
+      { function: function_, version: version.version, requestId: entry.requestId, console: true },
+      entry.text,
+    )
+    this.#tell('log', { ...entry, function: function_, version: version.version })
+  }
+
+  /** What a tenant did wrong is for the function's log; what went wrong with us or the store is the operator's to read. */
+  #notLoaded(version: VersionRef, error: SkepError, requestId: string): void {
+    if (ERRORS[error.code].whose === 'tenant') {
+      const stack = error.details?.stack
+      const text = typeof stack === 'string' && stack !== '' ? `${error.message}\n${stack}` : error.message
+      this.#functionLog(version, { requestId, level: 'error', text: `${error.code}: ${text}` })
+      return
+    }
+    this.#log.error(
+      { function: nameOf(version), version: version.version, requestId, code: error.code, err: error },
+      'a function could not be loaded',
+    )
+    this.#functionLog(version, { requestId, level: 'error', text: `${error.code}: the function could not be loaded` })
+  }
+
+  /** A listener that throws must not take the isolate's messages down with it. */
+  #tell<K extends keyof HostEvents>(event: K, ...args: HostEvents[K]): void {
+    try {
+      // The map of events is too clever for `emit`'s own type.
+      ;(this as EventEmitter).emit(event, ...args)
+    } catch (error) {
+      process.emitWarning(error instanceof Error ? error : String(error), {
+        detail: `A listener of skep's '${event}' event threw.`,
+      })
+    }
   }
 
   /** The last defence: a bare answer for the caller, the cause for the operator, and on. */
   #fail(call: Call, error: unknown): void {
-    const code = error instanceof SkepError && error.status >= 400 && error.code !== 'not_found' ? error.code : 'internal'
-    if (code === 'internal') this.#log.error({ requestId: call.requestId, err: error }, 'a request failed for a reason of our own')
+    const code = error instanceof SkepError && DATA_CODES.has(error.code) ? error.code : 'internal'
+    if (code === 'internal')
+      this.#log.error({ requestId: call.requestId, err: error }, 'a request failed for a reason of our own')
     else this.#log.warn({ requestId: call.requestId, code, reason: (error as Error).message }, 'a request could not be served')
-    call.exchange.discardBody()
     call.fail(code)
   }
-}
-
-/** By the deployment's percentages. */
-function chooseVersion(record: FunctionRecord): string | undefined {
-  const versions = record.deployment?.versions
-  if (versions === undefined) return undefined
-  if (versions.length === 1) return versions[0]!.id
-  let mark = Math.random() * 100
-  for (const { id, percent } of versions) {
-    mark -= percent
-    if (mark < 0) return id
-  }
-  return versions.at(-1)!.id
 }
 
 function nameOf(version: VersionRef): string {
@@ -195,4 +230,3 @@ function nameOf(version: VersionRef): string {
 function corrupt(key: string, what: string): SkepError {
   return new SkepError('store_corrupt', `The store's object ${key} ${what}. Deploy the function again.`)
 }
-

@@ -3,7 +3,9 @@ import type { Batch } from '../sandbox/protocol.ts'
 import type { Limits } from '../sandbox/limits.ts'
 import type { RunReport, Sandbox, SandboxFactory, SandboxFailure, SandboxObserver, SandboxSpec } from '../sandbox/sandbox.ts'
 import type { Call, CallRunner } from './call.ts'
+import type { Clock } from './clock.ts'
 import type { ErrorCode } from './errors.ts'
+import { LogBudget } from './log-budget.ts'
 
 /** A batch holds as many events as are expected to take this much CPU time together, ms; of an unknown function one. */
 const BATCH_MS = 4
@@ -13,6 +15,8 @@ const MOST_MOVES = 3
 
 /** What an instance tells the pool. */
 export interface InstanceObserver {
+  /** It takes nothing new any more, and ends when what it has is done. */
+  leaving(instance: Instance): void
   /** It has nothing in flight and may be evicted. */
   idle(instance: Instance): void
   /** It is gone: disposed of, or for this reason; these calls had not begun and want another. */
@@ -39,13 +43,19 @@ export class Instance implements SandboxObserver, CallRunner {
   readonly key: string
   readonly spec: SandboxSpec
   readonly #limits: Limits
+  /** At least one whole event, whatever the record says: half an event would be cut from the queue and run for ever. */
+  readonly #concurrency: number
   readonly #observer: InstanceObserver
+  readonly #clock: Clock
   readonly #sandbox: Sandbox
+  readonly #logBudget: LogBudget
   /** CPU time of evaluating the bundle, ms; 0 while it loads. */
   startCpuMs = 0
   cpuMs = 0
   memoryBytes = 0
-  lastUsed = performance.now()
+  lastUsed: number
+  /** Its process is to be replaced; set while it loads, it drains once it has run what waited for it. */
+  retired = false
   /** Calls that wait for the next batch. */
   #queue: Call[] = []
   /** Calls in the sandbox by event; null: given up, but the guest has not said `done`. Event 0 is none. */
@@ -57,13 +67,17 @@ export class Instance implements SandboxObserver, CallRunner {
   #scheduled = false
   /** Running mean of an event's CPU time, ms; -1 while it is not known. */
   #cost = -1
-  #timer: NodeJS.Timeout | undefined
+  #timer: object | undefined
 
-  constructor(key: string, spec: SandboxSpec, factory: SandboxFactory, observer: InstanceObserver) {
+  constructor(key: string, spec: SandboxSpec, factory: SandboxFactory, clock: Clock, observer: InstanceObserver) {
     this.key = key
     this.spec = spec
+    this.lastUsed = clock.now()
     this.#limits = spec.limits
+    this.#concurrency = Math.max(1, Math.floor(spec.limits.concurrency))
+    this.#clock = clock
     this.#observer = observer
+    this.#logBudget = new LogBudget(spec.limits.logBytes, clock)
     this.#sandbox = factory.create(spec, this)
   }
 
@@ -85,7 +99,7 @@ export class Instance implements SandboxObserver, CallRunner {
   /** Takes a call; answers it with `overloaded` when as many wait as may be in flight. */
   accept(call: Call): void {
     this.lastUsed = call.startedAt
-    if (this.#queue.length + this.#inFlight >= 2 * this.#limits.concurrency) {
+    if (this.#queue.length + this.#inFlight >= 2 * this.#concurrency) {
       call.fail('overloaded')
       return
     }
@@ -94,18 +108,21 @@ export class Instance implements SandboxObserver, CallRunner {
     this.#schedule()
   }
 
-  /** Takes nothing more, and ends when what it has is done. */
+  /** Takes nothing more, and ends when what it has is done. One that loads does so after it has run what waits for it. */
   drain(): void {
-    if (this.state === 'ended') return
-    this.state = 'draining'
-    if (this.isIdle) this.dispose()
+    if (this.state === 'loading') this.retired = true
+    if (this.state === 'ready') {
+      this.state = 'draining'
+      this.#observer.leaving(this)
+    }
+    if (this.state === 'draining' && this.isIdle) this.dispose()
   }
 
   /** Ends it now. Whatever it still has is answered `draining`. */
   dispose(): void {
     if (this.state === 'ended') return
     this.state = 'ended'
-    clearTimeout(this.#timer)
+    this.#clock.clearTimeout(this.#timer)
     this.#sandbox.dispose()
     for (const call of this.#everything()) call.fail('draining')
     this.#observer.ended(this, undefined, [])
@@ -115,12 +132,12 @@ export class Instance implements SandboxObserver, CallRunner {
 
   bodyChunk(call: Call, bytes: Uint8Array, last: boolean): void {
     if (!this.#owns(call)) return
-    call.bodyDelivered += bytes.length
-    if (call.bodyDelivered > this.#limits.bodyBytes) {
+    if (call.bodyReceived > this.#limits.bodyBytes) {
       call.exchange.discardBody()
       this.#giveUp(call, 'body_too_large', 'The request body is too large')
       return
     }
+    call.bodyTaken += bytes.length
     if (bytes.length > 0) this.#sandbox.dispatch([Submit.bodyChunk, call.event, bytes])
     if (last) this.#sandbox.dispatch([Submit.bodyEnd, call.event])
   }
@@ -134,8 +151,12 @@ export class Instance implements SandboxObserver, CallRunner {
   }
 
   gone(call: Call): void {
-    if (this.#owns(call)) this.#sandbox.dispatch([Submit.abort, call.event, 'The client went away'])
-    else this.#queue = this.#queue.filter((other) => other !== call)
+    if (this.#owns(call)) {
+      this.#sandbox.dispatch([Submit.abort, call.event, 'The client went away'])
+      return
+    }
+    this.#queue = this.#queue.filter((other) => other !== call)
+    this.#rest()
   }
 
   // SandboxObserver: from the guest's side.
@@ -144,7 +165,9 @@ export class Instance implements SandboxObserver, CallRunner {
     for (let at = 0; at < batch.length; at += EMIT_FIELDS[batch[at] as number]! + 1) {
       const type = batch[at] as number
       if (type === Emit.log) {
-        this.#log(batch[at + 1] as number, batch[at + 2] as string, batch[at + 3] as string)
+        const text = batch[at + 3] as string
+        const event = batch[at + 1] as number
+        if (this.#logBudget.allows(this.#live[event], text.length)) this.#log(event, batch[at + 2] as string, text)
         continue
       }
       const event = batch[at + 1] as number
@@ -153,7 +176,12 @@ export class Instance implements SandboxObserver, CallRunner {
         continue
       }
       const call = this.#live[event]
-      if (call !== null && call !== undefined) this.#emitTo(call, batch, at)
+      if (call === null || call === undefined) continue
+      if (!call.begun) {
+        call.begun = true
+        call.body = []
+      }
+      this.#emitTo(call, batch, at)
     }
   }
 
@@ -175,27 +203,25 @@ export class Instance implements SandboxObserver, CallRunner {
   ended(failure: SandboxFailure): void {
     if (this.state === 'ended') return
     this.state = 'ended'
-    clearTimeout(this.#timer)
+    this.#clock.clearTimeout(this.#timer)
     const again: Call[] = []
     for (const event of failure.notBegun) {
       const call = this.#live[event]
-      if (call === null || call === undefined || call.bodyDelivered > 0 || call.moves >= MOST_MOVES) continue
+      // The guest says itself what it has not begun: one that was heard of has begun, whatever it says.
+      if (call === null || call === undefined || call.phase !== 'running' || call.begun || call.moves >= MOST_MOVES) continue
       this.#live[event] = undefined
       again.push(call)
     }
     // The end of a lost process says nothing about the calls in it, save that they did not finish.
     for (const call of this.#live) {
       if (call === null || call === undefined) continue
-      if (call.phase !== 'answered') this.#log(call.event, 'error', `${failure.code}: ${failure.message}`)
+      if (call.phase === 'running' || call.phase === 'answering')
+        this.#log(call.event, 'error', `${failure.code}: ${failure.message}`)
       call.fail(failure.code)
     }
     again.push(...this.#queue)
     this.#queue = []
-    for (const call of again) {
-      call.runner = undefined
-      call.event = 0
-      call.moves++
-    }
+    for (const call of again) call.move()
     this.#observer.ended(this, failure, again)
   }
 
@@ -212,14 +238,23 @@ export class Instance implements SandboxObserver, CallRunner {
   #enter(): void {
     if (this.state === 'ended') return
     const most = this.#cost < 0 ? 1 : Math.min(LARGEST_BATCH, Math.max(1, Math.floor(BATCH_MS / Math.max(this.#cost, 0.001))))
-    const count = Math.min(most, this.#queue.length, this.#limits.concurrency - this.#inFlight)
+    const count = Math.min(most, this.#queue.length, this.#concurrency - this.#inFlight)
     if (count <= 0) return
+    const calls = this.#queue
+    this.#queue = count === calls.length ? [] : calls.slice(count)
     const batch: Batch = []
-    for (let i = 0; i < count; i++) this.#submit(this.#queue[i]!, batch)
-    this.#queue = count === this.#queue.length ? [] : this.#queue.slice(count)
+    // One that failed while it waited has had its answer.
+    for (let i = 0; i < count; i++) if (calls[i]!.phase === 'waiting') this.#submit(calls[i]!, batch)
+    if (batch.length === 0) {
+      if (this.#queue.length > 0) this.#schedule()
+      else this.#rest()
+      return
+    }
     this.#entered = count
     this.#armTimer()
     this.#sandbox.dispatch(batch)
+    // Now that the events are on their way, their bodies may follow them.
+    for (let i = 0; i < count; i++) this.#askForBody(calls[i]!)
   }
 
   #submit(call: Call, batch: Batch): void {
@@ -228,26 +263,34 @@ export class Instance implements SandboxObserver, CallRunner {
     this.#inFlight++
     call.event = event
     call.phase = 'running'
-    call.deadline = performance.now() + this.#limits.wallMs
+    call.deadline = this.#clock.now() + this.#limits.wallMs
     const { method, url, headers, bodyLength } = call.exchange
-    if (call.whole !== null) batch.push(Submit.fetch, event, call.requestId, method, url, headers, BodyKind.whole, call.whole)
-    else if (bodyLength === 0) batch.push(Submit.fetch, event, call.requestId, method, url, headers, BodyKind.none, null)
-    else {
-      batch.push(Submit.fetch, event, call.requestId, method, url, headers, BodyKind.stream, null)
-      call.exchange.grant(INITIAL_CREDIT)
+    if (call.whole !== null) {
+      batch.push(Submit.fetch, event, call.requestId, method, url, headers, BodyKind.whole, call.whole)
+      return
     }
+    const kind = bodyLength === 0 ? BodyKind.none : BodyKind.stream
+    batch.push(Submit.fetch, event, call.requestId, method, url, headers, kind, null)
+    // What came while it was moved, or was lost with the isolate that it was moved from.
+    for (const bytes of call.body) batch.push(Submit.bodyChunk, event, bytes)
+    if (call.bodyEnded) batch.push(Submit.bodyEnd, event)
+    call.bodyTaken = call.bodyReceived
+  }
+
+  #askForBody(call: Call): void {
+    if (call.bodyAsked || call.whole !== null || call.exchange.bodyLength === 0 || call.phase !== 'running') return
+    call.bodyAsked = true
+    call.exchange.grant(INITIAL_CREDIT)
   }
 
   #emitTo(call: Call, batch: Batch, at: number): void {
     switch (batch[at]) {
       case Emit.response:
-        this.#answer(call, batch[at + 2] as number, () => call.respond(batch[at + 2] as number, batch[at + 3] as string[], batch[at + 4] as string | Uint8Array | null))
-        break
       case Emit.head:
-        this.#answer(call, batch[at + 2] as number, () => call.start(batch[at + 2] as number, batch[at + 3] as string[]))
+        this.#answer(call, batch, at)
         break
       case Emit.chunk:
-        call.write(batch[at + 2] as Uint8Array)
+        if (!call.write(batch[at + 2] as Uint8Array)) this.#giveUp(call, 'bad_response', 'It wrote on without being given room')
         break
       case Emit.end:
         call.end()
@@ -256,11 +299,12 @@ export class Instance implements SandboxObserver, CallRunner {
         call.fail('function_threw')
         break
       case Emit.failed:
+        if (call.phase !== 'running' && call.phase !== 'answering') break
         this.#log(call.event, 'error', (batch[at + 4] as string) || (batch[at + 3] as string))
         call.fail(failureCode(batch[at + 2] as string))
         break
       case Emit.bodyCredit:
-        call.exchange.grant(batch[at + 2] as number)
+        this.#bodyCredit(call, batch[at + 2] as number)
         break
       case Emit.bodyCancel:
         call.exchange.discardBody()
@@ -268,15 +312,25 @@ export class Instance implements SandboxObserver, CallRunner {
     }
   }
 
-  #answer(call: Call, status: number, send: () => void): void {
+  #answer(call: Call, batch: Batch, at: number): void {
     if (call.phase !== 'running') return
+    const status = batch[at + 2] as number
+    const headers = batch[at + 3] as string[]
     try {
-      if (!Number.isInteger(status) || status < 200 || status > 599) throw new TypeError(`Status ${status} is not between 200 and 599`)
-      send()
+      if (batch[at] === Emit.head) call.start(status, headers)
+      else call.respond(status, headers, batch[at + 4] as string | Uint8Array | null)
     } catch (error) {
       this.#log(call.event, 'error', `bad_response: ${(error as Error).message}`)
       call.fail('bad_response')
     }
+  }
+
+  /** A guest in hostile hands could ask for a whole body at once, and for more than there is. */
+  #bodyCredit(call: Call, bytes: number): void {
+    const room = Math.min(bytes, call.bodyTaken)
+    if (!(room > 0)) return
+    call.bodyTaken -= room
+    call.exchange.grant(room)
   }
 
   #done(event: number): void {
@@ -296,39 +350,42 @@ export class Instance implements SandboxObserver, CallRunner {
   #release(): void {
     this.#inFlight--
     if (this.#queue.length > 0) this.#schedule()
-    else if (this.#inFlight === 0) {
-      if (this.state === 'draining') this.dispose()
-      else this.#observer.idle(this)
-    }
+    else this.#rest()
+  }
+
+  #rest(): void {
+    if (!this.isIdle) return
+    if (this.state === 'draining') this.dispose()
+    else if (this.state === 'ready') this.#observer.idle(this)
   }
 
   #armTimer(): void {
     if (this.#timer !== undefined) return
-    this.#timer = setTimeout(() => this.#expire(), this.#limits.wallMs)
+    this.#timer = this.#clock.setTimeout(() => this.#expire(), this.#limits.wallMs)
   }
 
   /** Ends what has run for too long. The guest is told; the event's number stays taken until it says `done`. */
   #expire(): void {
     this.#timer = undefined
-    const now = performance.now()
+    const now = this.#clock.now()
     let next = Infinity
     for (const call of this.#live) {
       if (call === null || call === undefined) continue
       if (call.deadline <= now + 1) this.#giveUp(call, 'timeout', `The event took longer than ${this.#limits.wallMs} ms`)
       else next = Math.min(next, call.deadline)
     }
-    if (next !== Infinity && this.state !== 'ended') this.#timer = setTimeout(() => this.#expire(), next - now)
+    if (next !== Infinity && this.state !== 'ended') this.#timer = this.#clock.setTimeout(() => this.#expire(), next - now)
   }
 
   #giveUp(call: Call, code: ErrorCode, message: string): void {
     const { event } = call
-    if (call.phase !== 'answered' && call.phase !== 'gone') this.#log(event, 'error', `${code}: ${message}`)
+    if (call.phase === 'running' || call.phase === 'answering') this.#log(event, 'error', `${code}: ${message}`)
     call.fail(code)
     this.#sandbox.dispatch([Submit.abort, event, message])
     this.#live[event] = null
     this.#abandoned++
     // A guest that does not let go of its events is replaced, before they fill its memory.
-    if (this.#abandoned > this.#limits.concurrency) this.state = 'draining'
+    if (this.#abandoned > this.#concurrency) this.drain()
     this.#release()
   }
 

@@ -1,5 +1,7 @@
 import type { SandboxFactory, SandboxFailure, SandboxSpec } from '../sandbox/sandbox.ts'
 import type { Call } from './call.ts'
+import { systemClock } from './clock.ts'
+import type { Clock } from './clock.ts'
 import { SkepError } from './errors.ts'
 import { Instance } from './instance.ts'
 import type { FunctionLog } from './instance.ts'
@@ -21,6 +23,7 @@ export interface PoolOptions {
   /** ms without a call after which an isolate is dropped. */
   idleMs: number
   observer: PoolObserver
+  clock?: Clock
 }
 
 export interface PoolObserver {
@@ -28,6 +31,8 @@ export interface PoolObserver {
   coldStart(version: VersionRef, phases: { store: number; start: number }): void
   evicted(reason: 'count' | 'memory' | 'idle'): void
   failed(version: VersionRef, failure: SandboxFailure): void
+  /** It could not be loaded; `requestId` is of a call that waited for it. Told once for each try. */
+  notLoaded(version: VersionRef, error: SkepError, requestId: string): void
   log(version: VersionRef, entry: FunctionLog): void
 }
 
@@ -37,52 +42,59 @@ const RETRY_MOST = 30_000
 /** How long a call waits for room when every loaded isolate is at work, ms. */
 const ROOM_WAIT = 5_000
 const SWEEP = 1_000
+/** Calls that may wait for one load; each may hold a body of WHOLE_BODY. */
+const WAITING_MOST = 2_000
+/** Processes that a call may lose before it gives up. */
+const MOST_MOVES = 3
 
 interface Slot {
-  version: VersionRef
+  readonly key: string
+  readonly version: VersionRef
+  /** Counted against the isolates that there may be; false while it waits for room. */
+  admitted: boolean
   instance: Instance | undefined
   /** Calls that wait for the load. */
   waiting: Call[]
 }
 
-/** The loaded isolates of this process, one per function version: loads on demand and evicts the least recently used. */
+/**
+ * The loaded isolates of this process, one per function version: loads on demand and evicts the least recently used.
+ *
+ *     slot:  wants room ──▶ loading ──▶ ready ──▶ (leaving: out of its slot, finishes what it has) ──▶ gone
+ *                └─────────────┴──▶ failed: its calls get the error; so do others until the pause is over
+ */
 export class Pool {
   readonly #options: PoolOptions
+  readonly #clock: Clock
   readonly #slots = new Map<string, Slot>()
-  /** Retired instances that still finish something. */
+  /** Instances without a slot that still finish something. */
   readonly #leaving = new Set<Instance>()
   readonly #failures = new Map<string, { error: SkepError; count: number; until: number }>()
-  readonly #roomWaiters: (() => void)[] = []
-  readonly #sweeper: NodeJS.Timeout
+  readonly #roomWaiters = new Set<() => void>()
+  #sweeper: object | undefined
   #closed = false
+  #emptied: (() => void) | undefined
 
   constructor(options: PoolOptions) {
     this.#options = options
-    this.#sweeper = setInterval(() => this.#sweep(), SWEEP)
-    this.#sweeper.unref()
+    this.#clock = options.clock ?? systemClock
+    this.#armSweep()
   }
 
   /** Runs a call on the version's isolate, loading it first where it is not loaded. Always answers the call in the end. */
   run(version: VersionRef, call: Call): void {
-    if (call.phase !== 'waiting' && call.phase !== 'running') return
+    if (call.phase !== 'waiting') return
+    // One that was moved had been taken in before.
+    if (this.#closed && call.moves === 0) {
+      call.fail('draining')
+      return
+    }
     const key = keyOf(version)
     const slot = this.#slots.get(key)
-    if (slot?.instance?.state === 'ready') {
-      slot.instance.accept(call)
-      return
-    }
-    if (slot !== undefined && slot.instance?.state !== 'draining') {
-      if (slot.waiting.length >= WAITING_MOST) call.fail('overloaded')
-      else slot.waiting.push(call)
-      return
-    }
-    this.#load(key, version, [call])
-  }
-
-  /** Loads a version without a call, for checks and warm-up. Rejects where it does not start. */
-  async warm(version: VersionRef): Promise<void> {
-    const key = keyOf(version)
-    if (this.#slots.get(key)?.instance?.state !== 'ready') await this.#create(key, { version, instance: undefined, waiting: [] })
+    if (slot === undefined) this.#load(key, version, call)
+    else if (slot.instance?.state === 'ready') slot.instance.accept(call)
+    else if (slot.waiting.length < WAITING_MOST) slot.waiting.push(call)
+    else call.fail('overloaded')
   }
 
   /** Counts of isolates by state, and their memory in bytes. */
@@ -96,151 +108,191 @@ export class Pool {
       memoryBytes += instance.memoryBytes
       inFlight += instance.inFlight
     }
+    for (const instance of this.#leaving) {
+      memoryBytes += instance.memoryBytes
+      inFlight += instance.inFlight
+    }
     return { ready, loading: this.#slots.size - ready, draining: this.#leaving.size, memoryBytes, inFlight }
   }
 
   /** A function was changed: that it did not start says nothing any more. */
   forgetFailures(tenant: string, fn: string): void {
-    for (const key of this.#failures.keys()) if (key.startsWith(`${tenant}/${fn}@`)) this.#failures.delete(key)
+    const prefix = `${tenant}/${fn}@`
+    for (const key of this.#failures.keys()) if (key.startsWith(prefix)) this.#failures.delete(key)
   }
 
-  /** Lets everything finish, then ends what is left after `graceMs`. */
+  /** Takes nothing new, lets everything finish, those that still load included, and ends what is left after `graceMs`. */
   async close(graceMs: number): Promise<void> {
     this.#closed = true
-    clearInterval(this.#sweeper)
-    const deadline = performance.now() + graceMs
-    for (const [key, { instance }] of this.#slots) if (instance !== undefined) this.#retire(key, instance)
-    while (this.#leaving.size > 0 && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 10))
+    this.#clock.clearTimeout(this.#sweeper)
+    for (const { instance } of this.#slots.values()) instance?.drain()
+    if (!this.#isEmpty()) {
+      await new Promise<void>((resolve) => {
+        const timer = this.#clock.setTimeout(resolve, graceMs)
+        this.#emptied = () => {
+          this.#clock.clearTimeout(timer)
+          resolve()
+        }
+      })
+    }
+    for (const { waiting } of this.#slots.values()) for (const call of waiting.splice(0)) call.fail('draining')
     for (const instance of this.#leaving) instance.dispose()
     await this.#options.factory.close()
   }
 
-  #load(key: string, version: VersionRef, calls: Call[]): void {
+  #load(key: string, version: VersionRef, call: Call): void {
     const failure = this.#failures.get(key)
-    if (failure !== undefined && performance.now() < failure.until) {
-      for (const call of calls) call.fail(failure.error.code)
+    if (failure !== undefined && this.#clock.now() < failure.until) {
+      call.fail(failure.error.code)
       return
     }
-    const slot: Slot = { version, instance: undefined, waiting: calls }
+    const slot: Slot = { key, version, admitted: false, instance: undefined, waiting: [call] }
     this.#slots.set(key, slot)
-    void this.#loadSlot(key, slot)
+    void this.#loadSlot(slot)
   }
 
-  async #loadSlot(key: string, slot: Slot): Promise<void> {
+  async #loadSlot(slot: Slot): Promise<void> {
     try {
-      const instance = await this.#create(key, slot)
-      this.#failures.delete(key)
-      for (const call of slot.waiting.splice(0)) if (call.phase === 'waiting' || call.phase === 'running') instance.accept(call)
+      const instance = await this.#create(slot)
+      this.#failures.delete(slot.key)
+      for (const call of slot.waiting.splice(0)) {
+        // It may have been lost in between: then these load it anew.
+        if (instance.state !== 'ready') this.#rerun(slot.version, call)
+        else if (call.phase === 'waiting') instance.accept(call)
+      }
+      if (this.#closed || instance.retired) instance.drain()
     } catch (error) {
-      if (this.#slots.get(key) === slot) this.#slots.delete(key)
-      this.#rememberFailure(key, slot, error)
+      if (this.#slots.get(slot.key) === slot) this.#slots.delete(slot.key)
+      this.#loadFailed(slot, error)
     }
+    this.#roomMade()
   }
 
-  async #create(key: string, slot: Slot): Promise<Instance> {
-    await this.#makeRoom()
-    const began = performance.now()
+  async #create(slot: Slot): Promise<Instance> {
+    await this.#makeRoom(slot)
+    const began = this.#clock.now()
     const spec = await this.#options.load(slot.version)
-    const loaded = performance.now()
-    const instance = new Instance(key, spec, this.#options.factory, {
-      idle: () => this.#idle(),
-      ended: (ended, failure, calls) => this.#ended(key, slot.version, ended, failure, calls),
+    const loaded = this.#clock.now()
+    const instance = new Instance(slot.key, spec, this.#options.factory, this.#clock, {
+      leaving: (leaving) => this.#left(slot, leaving),
+      idle: () => this.#roomMade(),
+      ended: (ended, failure, calls) => this.#ended(slot, ended, failure, calls),
       log: (_, entry) => this.#options.observer.log(slot.version, entry),
     })
     slot.instance = instance
-    this.#slots.set(key, slot)
     await instance.load()
-    if (this.#closed) instance.dispose()
-    this.#options.observer.coldStart(slot.version, { store: loaded - began, start: performance.now() - loaded })
+    this.#options.observer.coldStart(slot.version, { store: loaded - began, start: this.#clock.now() - loaded })
     return instance
   }
 
-  #rememberFailure(key: string, slot: Slot, error: unknown): void {
-    const coded = error instanceof SkepError ? error : new SkepError('internal', String((error as Error)?.stack ?? error))
-    const count = (this.#failures.get(key)?.count ?? 0) + 1
+  /** A call whose isolate was lost before it began. */
+  #rerun(version: VersionRef, call: Call): void {
+    if (call.moves++ < MOST_MOVES) this.run(version, call)
+    else call.fail('worker_lost')
+  }
+
+  #loadFailed(slot: Slot, error: unknown): void {
+    const coded = error instanceof SkepError ? error : new SkepError('internal', 'A load failed', { cause: error })
+    const count = (this.#failures.get(slot.key)?.count ?? 0) + 1
     const pause = Math.min(RETRY_MOST, RETRY_FIRST * 2 ** (count - 1))
-    // A lost cell or an absent store is no fault of the function: it is tried again at once, or soon.
-    const until = coded.code === 'start_failed' || coded.code === 'store_corrupt' ? performance.now() + pause : 0
-    this.#failures.set(key, { error: coded, count, until })
-    const stack = coded.details?.stack
-    const text = typeof stack === 'string' && stack !== '' ? `${coded.message}\n${stack}` : coded.message
-    this.#options.observer.log(slot.version, { requestId: slot.waiting[0]?.requestId ?? '', level: 'error', text: `${coded.code}: ${text}` })
+    // A lost cell or an absent store is no fault of the function: it is tried again at the next call.
+    if (coded.code === 'start_failed' || coded.code === 'store_corrupt') {
+      this.#failures.set(slot.key, { error: coded, count, until: this.#clock.now() + pause })
+    }
+    if (!this.#closed) this.#options.observer.notLoaded(slot.version, coded, slot.waiting[0]?.requestId ?? '')
     for (const call of slot.waiting.splice(0)) {
-      if (coded.code === 'worker_lost' && call.moves++ < 3) this.run(slot.version, call)
+      if (coded.code === 'worker_lost' && !this.#closed) this.#rerun(slot.version, call)
       else call.fail(coded.code)
     }
   }
 
-  #ended(key: string, version: VersionRef, instance: Instance, failure: SandboxFailure | undefined, calls: Call[]): void {
+  #left(slot: Slot, instance: Instance): void {
+    if (this.#slots.get(slot.key) === slot) this.#slots.delete(slot.key)
+    this.#leaving.add(instance)
+  }
+
+  #ended(slot: Slot, instance: Instance, failure: SandboxFailure | undefined, calls: Call[]): void {
     this.#leaving.delete(instance)
-    if (this.#slots.get(key)?.instance === instance) this.#slots.delete(key)
-    if (failure !== undefined) this.#options.observer.failed(version, failure)
-    for (const call of calls) this.run(version, call)
-    this.#idle()
+    if (this.#slots.get(slot.key) === slot) this.#slots.delete(slot.key)
+    if (failure !== undefined) this.#options.observer.failed(slot.version, failure)
+    for (const call of calls) this.run(slot.version, call)
+    this.#roomMade()
   }
 
-  #idle(): void {
-    this.#roomWaiters.shift()?.()
+  #isEmpty(): boolean {
+    return this.#slots.size === 0 && this.#leaving.size === 0
   }
 
-  /** Waits until one more isolate may be loaded, evicting the least recently used that is at rest. */
-  async #makeRoom(): Promise<void> {
-    const deadline = performance.now() + ROOM_WAIT
-    while (this.#loaded() >= this.#options.maxIsolates && !this.#evict('count')) {
-      const left = deadline - performance.now()
-      if (left <= 0) throw new SkepError('saturated', `All ${this.#options.maxIsolates} isolates of this process are at work.`)
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, left)
-        this.#roomWaiters.push(() => {
-          clearTimeout(timer)
-          resolve()
-        })
-      })
+  /** An isolate is at rest or gone: whoever waits the longest looks again. */
+  #roomMade(): void {
+    if (this.#closed && this.#isEmpty()) this.#emptied?.()
+    for (const wake of this.#roomWaiters) {
+      wake()
+      return
     }
   }
 
-  #loaded(): number {
+  /** Waits until one more isolate may be loaded, evicting the least recently used that are at rest. */
+  async #makeRoom(slot: Slot): Promise<void> {
+    const deadline = this.#clock.now() + ROOM_WAIT
+    while (!this.#hasRoom()) {
+      const left = deadline - this.#clock.now()
+      if (left <= 0) throw new SkepError('saturated', 'Every isolate that this process may hold is at work.')
+      await new Promise<void>((resolve) => {
+        const wake = () => {
+          this.#clock.clearTimeout(timer)
+          this.#roomWaiters.delete(wake)
+          resolve()
+        }
+        const timer = this.#clock.setTimeout(wake, left)
+        this.#roomWaiters.add(wake)
+      })
+    }
+    slot.admitted = true
+  }
+
+  #hasRoom(): boolean {
+    while (this.stats().memoryBytes > this.#options.maxMemory) if (!this.#evict('memory')) return false
     let count = this.#leaving.size
-    for (const { instance } of this.#slots.values()) if (instance !== undefined) count++
-    return count
+    for (const { admitted } of this.#slots.values()) if (admitted) count++
+    return count < this.#options.maxIsolates || this.#evict('count')
   }
 
   /** False when none is at rest. */
   #evict(reason: 'count' | 'memory'): boolean {
-    let oldest: { key: string; instance: Instance } | undefined
-    for (const [key, { instance }] of this.#slots) {
+    let oldest: Instance | undefined
+    for (const { instance } of this.#slots.values()) {
       if (instance?.state !== 'ready' || !instance.isIdle) continue
-      if (oldest === undefined || instance.lastUsed < oldest.instance.lastUsed) oldest = { key, instance }
+      if (oldest === undefined || instance.lastUsed < oldest.lastUsed) oldest = instance
     }
     if (oldest === undefined) return false
-    this.#retire(oldest.key, oldest.instance)
+    oldest.drain()
     this.#options.observer.evicted(reason)
     return true
   }
 
-  #retire(key: string, instance: Instance): void {
-    if (this.#slots.get(key)?.instance === instance) this.#slots.delete(key)
-    this.#leaving.add(instance)
-    instance.drain()
+  #armSweep(): void {
+    this.#sweeper = this.#clock.setTimeout(() => {
+      this.#sweep()
+      this.#armSweep()
+    }, SWEEP)
+    // The pool alone keeps no process alive.
+    ;(this.#sweeper as Partial<NodeJS.Timeout>).unref?.()
   }
 
   #sweep(): void {
-    const before = performance.now() - this.#options.idleMs
-    for (const [key, { instance }] of this.#slots) {
+    const now = this.#clock.now()
+    const before = now - this.#options.idleMs
+    for (const { instance } of this.#slots.values()) {
       if (instance?.state !== 'ready' || !instance.isIdle || instance.lastUsed > before) continue
-      this.#retire(key, instance)
+      instance.drain()
       this.#options.observer.evicted('idle')
     }
     while (this.stats().memoryBytes > this.#options.maxMemory && this.#evict('memory'));
-    const now = performance.now()
     for (const [key, { until }] of this.#failures) if (until + RETRY_MOST < now) this.#failures.delete(key)
   }
 }
 
-/** Calls that may wait for one load. */
-const WAITING_MOST = 10_000
-
 function keyOf(version: VersionRef): string {
   return `${version.tenant}/${version.function}@${version.version}`
 }
-

@@ -6,6 +6,8 @@ import type { Limits } from '../sandbox/limits.ts'
 
 const NAME = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/
 const LABEL = /^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$/
+/** Of a wildcard. Each costs a look-up for every name that is asked for and not known. */
+const MOST_LABELS = 10
 
 /** A tenant's or function's name: a DNS label, so that it can stand in hostnames, keys and metric labels as it is. */
 export function checkName(kind: 'function' | 'tenant', name: string): string {
@@ -19,13 +21,23 @@ export function checkName(kind: 'function' | 'tenant', name: string): string {
 /** A hostname to route, lower-cased: `app.example.com`, or `*.example.com` for every name below it. */
 export function checkHostname(hostname: string): string {
   const lower = hostname.toLowerCase().replace(/\.$/, '')
-  const labels = (lower.startsWith('*.') ? lower.slice(2) : lower).split('.')
-  if (lower.length <= 253 && labels.every((label) => LABEL.test(label))) return lower
+  const isWildcard = lower.startsWith('*.')
+  const labels = (isWildcard ? lower.slice(2) : lower).split('.')
+  const isFound = !isWildcard || labels.length <= MOST_LABELS
+  if (lower.length <= 253 && isFound && labels.every((label) => LABEL.test(label))) return lower
   throw new SkepError(
     'invalid_hostname',
-    `${JSON.stringify(hostname.slice(0, 80))} is no hostname. Give a name such as app.example.com or *.example.com, ` +
-      `without scheme, port or path; names in other scripts in their xn-- form.`,
+    `${JSON.stringify(hostname.slice(0, 80))} is no hostname. Give a name such as app.example.com or *.example.com ` +
+      `(of at most ${MOST_LABELS} parts), without scheme, port or path; names in other scripts in their xn-- form.`,
   )
+}
+
+/** The wildcards that may answer for a name, the most specific first: `a.b.c` → `*.b.c`, `*.c`. */
+export function wildcardsOf(hostname: string): string[] {
+  const labels = hostname.replace(/^\*\./, '').split('.')
+  const names: string[] = []
+  for (let i = Math.max(1, labels.length - MOST_LABELS); i < labels.length; i++) names.push(`*.${labels.slice(i).join('.')}`)
+  return names
 }
 
 const name = z.string().regex(NAME)
@@ -55,10 +67,17 @@ export const functionRecord = z.object({
 export type FunctionRecord = z.infer<typeof functionRecord>
 export const HISTORY = 100
 
-const LIMIT_NAMES = ['cpuMs', 'wallMs', 'memoryMb', 'subrequests', 'concurrency'] as const satisfies (keyof Limits)[]
+/** No operator's ceiling is above these; a timer set beyond its range fires at once, and half an event never ends. */
+const limits = z.strictObject({
+  cpuMs: z.number().positive().max(600_000).optional(),
+  wallMs: z.number().positive().max(3_600_000).optional(),
+  memoryMb: z.number().min(8).max(4096).optional(),
+  subrequests: z.int().positive().max(10_000).optional(),
+  concurrency: z.int().positive().max(100_000).optional(),
+} satisfies Partial<Record<keyof Limits, z.ZodType>>)
 export const versionSettings = z.strictObject({
   vars: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/), z.string()).default({}),
-  limits: z.partialRecord(z.enum(LIMIT_NAMES), z.number().positive()).default({}),
+  limits: limits.default({}),
   /** A word of the author's own for this version. */
   tag: z.string().max(100).default(''),
 })

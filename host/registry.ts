@@ -7,12 +7,14 @@ import {
   checkHostname,
   checkName,
   decodeRecord,
+  deploymentRecord,
   encodeRecord,
   functionRecord,
   HISTORY,
   keys,
   routeRecord,
   versionRecord,
+  wildcardsOf,
 } from './records.ts'
 import type { DeploymentRecord, FunctionRecord, RouteRecord, VersionRecord, VersionSettings } from './records.ts'
 import type { Store } from './store/store.ts'
@@ -22,6 +24,8 @@ export type Notice = { type: 'route'; hostname: string } | { type: 'function'; t
 
 /** How often a compare-and-swap is tried when others write the same record. */
 const ATTEMPTS = 20
+
+const deployedVersions = deploymentRecord.shape.versions.max(20)
 
 /**
  * Functions, versions, deployments and routes: every change to the store that a deploy makes, in the order that leaves
@@ -47,9 +51,13 @@ export class Registry {
     const bundle = hashBytes(upload.bytes)
     const id = versionId(bundle, upload.settings)
     const key = keys.version(tenant, fn, id)
+    // First the bundle, even of a version that is known: uploading again mends one that was damaged or lost.
+    await this.#putBundle(bundle, upload.bytes)
     const known = await this.#read(versionRecord, key)
-    if (known !== undefined) return known.record
-    await this.#putIfAbsent(keys.bundle(bundle), upload.bytes)
+    if (known !== undefined) {
+      await this.#update(tenant, fn, (current) => current)
+      return known.record
+    }
     const record: VersionRecord = {
       id,
       bundle,
@@ -60,9 +68,9 @@ export class Registry {
       createdAt: new Date().toISOString(),
       by: upload.by,
     }
-    await this.#putIfAbsent(key, encodeRecord(record))
+    const isFirst = await this.#putIfAbsent(key, encodeRecord(record))
     await this.#update(tenant, fn, (current) => current)
-    return record
+    return isFirst ? record : this.version(tenant, fn, id)
   }
 
   /** Makes these versions the ones that answer. `ifDeployment`: only over the deployment with that id (0: over none). */
@@ -73,8 +81,16 @@ export class Registry {
   ): Promise<FunctionRecord> {
     checkName('tenant', tenant)
     checkName('function', fn)
+    const parsed = deployedVersions.safeParse(change.versions)
+    const ids = new Set(change.versions.map((version) => version.id))
+    if (!parsed.success || ids.size !== change.versions.length) {
+      throw new SkepError(
+        'invalid_request',
+        'A deployment has 1 to 20 different versions, each with an id and a percentage from 0 to 100.',
+      )
+    }
     const total = change.versions.reduce((sum, version) => sum + version.percent, 0)
-    if (change.versions.length === 0 || Math.abs(total - 100) > 0.001) {
+    if (!(Math.abs(total - 100) <= 0.001)) {
       throw new SkepError('invalid_request', `The percentages of a deployment must add up to 100; these give ${total}.`)
     }
     for (const { id } of change.versions) await this.version(tenant, fn, id)
@@ -84,7 +100,7 @@ export class Registry {
         const hint = 'Read the function again, then repeat the change.'
         throw new SkepError('precondition_failed', `${tenant}/${fn} is at deployment ${id}, not ${change.ifDeployment}. ${hint}`)
       }
-      const deployment = { id: id + 1, versions: change.versions, createdAt: new Date().toISOString(), by: change.by }
+      const deployment = { id: id + 1, versions: parsed.data, createdAt: new Date().toISOString(), by: change.by }
       const history = current.deployment === null ? [] : [current.deployment, ...current.history].slice(0, HISTORY)
       return { ...current, deployment, history }
     })
@@ -116,7 +132,8 @@ export class Registry {
     checkName('tenant', tenant)
     checkName('function', fn)
     const found = /^[0-9a-f]{16}$/.test(id) ? await this.#read(versionRecord, keys.version(tenant, fn, id)) : undefined
-    if (found === undefined) throw new SkepError('not_found', `${tenant}/${fn} has no version ${JSON.stringify(id.slice(0, 80))}.`)
+    if (found === undefined)
+      throw new SkepError('not_found', `${tenant}/${fn} has no version ${JSON.stringify(id.slice(0, 80))}.`)
     return found.record
   }
 
@@ -132,14 +149,28 @@ export class Registry {
     return this.#page(keys.version(tenant, fn, ''), page, versionRecord)
   }
 
+  /** Rejects with `route_conflict` for a hostname that is another tenant's, or that another tenant's wildcard answers for. */
+  async checkRoute(hostname: string, tenant: string): Promise<void> {
+    checkName('tenant', tenant)
+    const host = checkHostname(hostname)
+    const names = [host, ...wildcardsOf(host)]
+    const found = await Promise.all(names.map((name) => this.#read(routeRecord, keys.route(name))))
+    // Whoever has a wildcard would lose requests to a narrower name, without being asked.
+    const taken = found.findIndex(
+      (route, i) => route !== undefined && (i === 0 || found[0] === undefined) && route.record.tenant !== tenant,
+    )
+    if (taken >= 0) throw conflict(host, names[taken]!)
+  }
+
   /** Routes a hostname to a function of the tenant. Another tenant's hostname is `route_conflict`. */
   async addRoute(hostname: string, tenant: string, fn: string): Promise<RouteRecord & { hostname: string }> {
     const host = checkHostname(hostname)
     await this.function(tenant, fn)
+    await this.checkRoute(host, tenant)
     const record: RouteRecord = { tenant, function: fn, createdAt: new Date().toISOString() }
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       const found = await this.#read(routeRecord, keys.route(host))
-      if (found !== undefined && found.record.tenant !== tenant) throw conflict(host)
+      if (found !== undefined && found.record.tenant !== tenant) throw conflict(host, host)
       if (found?.record.function === fn) return { hostname: host, ...found.record }
       const condition = found === undefined ? { ifAbsent: true } : { ifMatch: found.etag }
       try {
@@ -154,10 +185,11 @@ export class Registry {
   }
 
   async removeRoute(hostname: string, tenant: string): Promise<void> {
+    checkName('tenant', tenant)
     const host = checkHostname(hostname)
     const found = await this.#read(routeRecord, keys.route(host))
     if (found === undefined) throw new SkepError('not_found', `No function is routed at ${host}.`)
-    if (found.record.tenant !== tenant) throw conflict(host)
+    if (found.record.tenant !== tenant) throw conflict(host, host)
     await this.#store.delete(keys.route(host), { ifMatch: found.etag })
     this.#notify({ type: 'route', hostname: host })
   }
@@ -173,7 +205,13 @@ export class Registry {
   async deleteFunction(tenant: string, fn: string): Promise<void> {
     await this.function(tenant, fn)
     for await (const route of pages((cursor) => this.routes({ tenant, ...cursor }))) {
-      if (route.function === fn) await this.removeRoute(route.hostname, tenant)
+      if (route.function !== fn) continue
+      try {
+        await this.removeRoute(route.hostname, tenant)
+      } catch (error) {
+        // Somebody else was faster.
+        if (!isCode(error, 'not_found')) throw error
+      }
     }
     await this.#store.delete(keys.function(tenant, fn))
     this.#notify({ type: 'function', tenant, function: fn })
@@ -202,12 +240,24 @@ export class Registry {
     throw busy(key)
   }
 
-  async #putIfAbsent(key: string, bytes: Uint8Array): Promise<void> {
+  /** False when there was one. */
+  async #putIfAbsent(key: string, bytes: Uint8Array): Promise<boolean> {
     try {
       await this.#store.put(key, bytes, { ifAbsent: true })
+      return true
     } catch (error) {
       if (!isCode(error, 'precondition_failed')) throw error
+      return false
     }
+  }
+
+  /** Whoever writes under this name writes the same bytes, so one that has others is damaged and may be written over. */
+  async #putBundle(sha256: string, bytes: Uint8Array): Promise<void> {
+    const key = keys.bundle(sha256)
+    if (await this.#putIfAbsent(key, bytes)) return
+    const there = await this.#store.get(key)
+    if (there !== undefined && there !== 'unchanged' && hashBytes(there.bytes) === sha256) return
+    await this.#store.put(key, bytes)
   }
 
   async #read<T>(schema: z.ZodType<T>, key: string): Promise<{ record: T; etag: string } | undefined> {
@@ -223,7 +273,10 @@ export class Registry {
 
   async #entries<T>(prefix: string, page: PageQuery, schema: z.ZodType<T>) {
     const limit = page.limit ?? 100
-    const { keys: found, cursor } = await this.#store.list(prefix, { limit, ...(page.cursor === undefined ? {} : { cursor: page.cursor }) })
+    const { keys: found, cursor } = await this.#store.list(prefix, {
+      limit,
+      ...(page.cursor === undefined ? {} : { cursor: page.cursor }),
+    })
     const read = await Promise.all(found.map(async (key) => ({ key, entry: await this.#read(schema, key) })))
     const items = read.flatMap(({ key, entry }) => (entry === undefined ? [] : [{ key, record: entry.record }]))
     return { items, cursor }
@@ -262,8 +315,9 @@ function isCode(error: unknown, code: string): boolean {
   return error instanceof SkepError && error.code === code
 }
 
-function conflict(hostname: string): SkepError {
-  return new SkepError('route_conflict', `${hostname} belongs to another tenant. Choose another hostname, or ask the operator.`)
+function conflict(hostname: string, taken: string): SkepError {
+  const whose = hostname === taken ? `${hostname} belongs` : `${hostname} is below ${taken}, which belongs`
+  return new SkepError('route_conflict', `${whose} to another tenant. Choose another hostname, or ask the operator.`)
 }
 
 function busy(key: string): SkepError {

@@ -3,6 +3,18 @@ import type { Exchange, ExchangeObserver, FlatHeaders } from './listener/listene
 /** Bytes of an answer that may wait for its reader. */
 const BUFFERED = 262_144
 
+/** Fields that tell how bytes are framed on a connection; a Response has none. */
+const FRAMING = new Set([
+  'connection',
+  'content-length',
+  'keep-alive',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+])
+
 /** An exchange over WHATWG Request and Response, for `host.fetch()` and for invocations through the API. */
 export class WebExchange implements Exchange {
   readonly method: string
@@ -20,7 +32,9 @@ export class WebExchange implements Exchange {
   #reader: ReadableStreamDefaultReader<Uint8Array> | undefined
   #credit = 0
   #reading = false
+  #discarded = false
   #over = false
+  readonly #onAbort = () => this.#gone(this.#request.signal.reason)
 
   constructor(request: Request) {
     const url = new URL(request.url)
@@ -28,7 +42,7 @@ export class WebExchange implements Exchange {
     this.method = request.method
     url.hash = ''
     this.url = url.href
-    this.hostname = url.hostname
+    this.hostname = url.hostname.replace(/\.$/, '')
     if (!request.headers.has('host')) this.headers.push('host', url.host)
     for (const [name, value] of request.headers) this.headers.push(name, value)
     const length = Number(request.headers.get('content-length') ?? NaN)
@@ -36,8 +50,8 @@ export class WebExchange implements Exchange {
     this.response = new Promise((resolve, reject) => {
       this.#settle = { resolve, reject }
     })
-    if (request.signal.aborted) queueMicrotask(() => this.#aborted())
-    else request.signal.addEventListener('abort', () => this.#aborted(), { once: true })
+    if (request.signal.aborted) queueMicrotask(this.#onAbort)
+    else request.signal.addEventListener('abort', this.#onAbort, { once: true })
   }
 
   observe(observer: ExchangeObserver): void {
@@ -50,31 +64,29 @@ export class WebExchange implements Exchange {
   }
 
   discardBody(): void {
-    this.#credit = 0
+    if (this.#discarded) return
+    this.#discarded = true
+    // A source that somebody generates should hear that nobody wants it.
     const stopped = this.#reader?.cancel() ?? (this.#request.bodyUsed ? undefined : this.#request.body?.cancel())
     stopped?.catch(() => {})
   }
 
   respond(status: number, headers: FlatHeaders, body?: string | Uint8Array): void {
-    const bare = this.method === 'HEAD' || status === 204 || status === 205 || status === 304
-    const response = new Response(bare ? null : ((body ?? null) as string | null), { status, headers: pairs(headers) })
-    this.#over = true
+    if (this.#over) return
+    // As bytes: for a string Response would make up a content type.
+    const bytes = typeof body === 'string' ? Buffer.from(body) : body
+    const isBare = this.#isBare(status) || bytes === undefined
+    const response = new Response(isBare ? null : (bytes as Uint8Array<ArrayBuffer>), { status, headers: this.#pairs(headers) })
+    this.#finish()
     this.#settle.resolve(response)
   }
 
   start(status: number, headers: FlatHeaders): void {
-    const body = new ReadableStream<Uint8Array>(
-      {
-        start: (controller) => {
-          this.#controller = controller
-        },
-        pull: () => this.#observer?.drained(),
-        cancel: () => this.#aborted(),
-      },
-      { highWaterMark: BUFFERED, size: (chunk) => chunk.byteLength },
-    )
-    const bare = this.method === 'HEAD' || status === 204 || status === 205 || status === 304
-    this.#settle.resolve(new Response(bare ? null : body, { status, headers: pairs(headers) }))
+    if (this.#over) return
+    const isBare = this.#isBare(status)
+    const body = isBare ? null : this.#stream()
+    this.#settle.resolve(new Response(body, { status, headers: this.#pairs(headers) }))
+    if (isBare) this.#controller = undefined
   }
 
   write(chunk: string | Uint8Array): boolean {
@@ -85,52 +97,81 @@ export class WebExchange implements Exchange {
 
   end(): void {
     if (this.#over) return
-    this.#over = true
+    this.#finish()
     this.#controller?.close()
   }
 
   abort(): void {
     if (this.#over) return
-    this.#over = true
+    this.#finish()
     this.#controller?.error(new TypeError('The function broke its answer off'))
+  }
+
+  #stream(): ReadableStream<Uint8Array<ArrayBuffer>> {
+    return new ReadableStream(
+      {
+        start: (controller) => {
+          this.#controller = controller
+        },
+        pull: () => this.#observer?.drained(),
+        cancel: (reason) => this.#gone(reason),
+      },
+      { highWaterMark: BUFFERED, size: (chunk) => chunk!.byteLength },
+    )
   }
 
   async #read(): Promise<void> {
     this.#reading = true
     try {
       this.#reader ??= this.#request.body?.getReader() as ReadableStreamDefaultReader<Uint8Array> | undefined
-      while (this.#credit > 0 && !this.#over && this.#reader !== undefined) {
+      while (this.#credit > 0 && !this.#over && !this.#discarded && this.#reader !== undefined) {
         const { done, value } = await this.#reader.read()
+        if (this.#over || this.#discarded) return
         if (done) {
-          this.#observer?.bodyChunk(new Uint8Array(0), true)
           this.#reader = undefined
+          this.#observer?.bodyChunk(new Uint8Array(0), true)
           return
         }
+        if (!(value instanceof Uint8Array)) throw new TypeError('A chunk of the request body is no Uint8Array')
         this.#credit -= value.byteLength
         this.#observer?.bodyChunk(value, false)
       }
     } catch (error) {
-      this.#observer?.bodyFailed(error instanceof Error ? error.message : 'The request body broke off')
+      if (!this.#over) this.#observer?.bodyFailed(error instanceof Error ? error.message : 'The request body broke off')
     } finally {
       this.#reading = false
     }
   }
 
-  #aborted(): void {
+  /** The caller's signal, or the reader of the answer, wants no more. */
+  #gone(reason: unknown): void {
     if (this.#over) return
-    this.#over = true
-    this.#observer?.aborted()
-    try {
-      this.#controller?.error(this.#request.signal.reason)
-    } catch {
-      // Its reader has cancelled it.
-    }
-    this.#settle.reject(this.#request.signal.reason)
+    const observer = this.#observer
+    this.#finish()
+    this.#controller?.error(reason)
+    this.#settle.reject(reason)
+    observer?.aborted()
   }
-}
 
-function pairs(headers: FlatHeaders): [string, string][] {
-  const list: [string, string][] = []
-  for (let i = 0; i < headers.length; i += 2) list.push([headers[i]!, headers[i + 1]!])
-  return list
+  #finish(): void {
+    this.#over = true
+    this.#observer = undefined
+    this.#request.signal.removeEventListener('abort', this.#onAbort)
+    this.discardBody()
+  }
+
+  #isBare(status: number): boolean {
+    return this.method === 'HEAD' || status === 204 || status === 205 || status === 304
+  }
+
+  #pairs(headers: FlatHeaders): [string, string][] {
+    const list: [string, string][] = []
+    for (let i = 0; i < headers.length; i += 2) {
+      const name = headers[i]!
+      // Only in an answer to HEAD does a length tell something that its body does not.
+      if (FRAMING.has(name) && !(name === 'content-length' && this.method === 'HEAD')) continue
+      list.push([name, headers[i + 1]!])
+    }
+    return list
+  }
 }

@@ -82,7 +82,9 @@ class NodeListener implements Listener {
         clearInterval(this.#sweep)
         reject(bindingError({ port, address, shared }, error))
       })
-      this.#server.listen({ port, host: address, exclusive: true, reusePort: shared }, resolve)
+      // Where the kernel does not spread connections over sockets, workers share the supervisor's, by way of the cluster module.
+      const spread = process.platform === 'linux'
+      this.#server.listen({ port, host: address, exclusive: spread || !shared, reusePort: shared && spread }, resolve)
     })
     this.#server.removeAllListeners('error')
     this.#server.on('error', (error) => console.error('skep: the listener failed to accept a connection', error))

@@ -94,8 +94,10 @@ class Server {
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     this.#child = child
-    // A test that dies takes the server with it.
-    process.on('exit', () => child.kill('SIGKILL'))
+    // A test that dies, even by SIGKILL, takes the server with it: its end of the guard's pipe closes.
+    const guard = spawn('sh', ['-c', `read -r _; kill -9 ${child.pid}`], { stdio: ['pipe', 'ignore', 'ignore'] })
+    child.once('exit', () => guard.kill('SIGKILL'))
+    guard.unref()
     const note = (chunk: Buffer): void => {
       this.#said = (this.#said + chunk.toString()).slice(-4_000)
     }

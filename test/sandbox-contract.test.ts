@@ -1,0 +1,30 @@
+/** One contract for every place where a sandbox can be: in this process (which needs `--no-node-snapshot`), and in a cell. */
+import { after, before, suite } from 'node:test'
+import { CellFactory } from '../host/cell.ts'
+import { silentLog } from '../host/log.ts'
+import { createInlineFactory } from '../sandbox/inline.ts'
+import type { SandboxFactory } from '../sandbox/sandbox.ts'
+import { eventCases } from './sandbox/events.ts'
+import { lifeCases } from './sandbox/life.ts'
+import { limitCases } from './sandbox/limits.ts'
+import { scopeCases } from './sandbox/scope.ts'
+
+const egress = { allow: ['127.0.0.1'], deny: [] }
+const factories: Record<string, () => Promise<SandboxFactory>> = {
+  inline: () => createInlineFactory({ egress, tainted: (reason) => console.error(`tainted: ${reason}`) }),
+  cell: async () => new CellFactory({ egress, log: silentLog() }),
+}
+
+for (const [placement, create] of Object.entries(factories)) {
+  suite(`a sandbox, ${placement}`, { timeout: 120_000 }, () => {
+    let factory: SandboxFactory
+    before(async () => {
+      factory = await create()
+    })
+    after(() => factory.close())
+    lifeCases(() => factory)
+    eventCases(() => factory)
+    scopeCases(() => factory)
+    limitCases(() => factory)
+  })
+}

@@ -1,0 +1,237 @@
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { ArgDefs, Command } from '../control-api/cli/command.ts'
+import { describeSchema } from '../host/checked-yaml.ts'
+import { configSchema } from '../host/config.ts'
+import { ERRORS } from '../host/errors.ts'
+import type { ErrorCode } from '../host/errors.ts'
+import { SETTINGS } from '../host/load-config.ts'
+import { Counters } from '../host/metrics.ts'
+import { DEFAULT_LIMITS } from '../sandbox/limits.ts'
+import type { Limits } from '../sandbox/limits.ts'
+
+/** `node docs/generate.ts` writes the marked sections of reference.md from the code; a test fails where they are stale. */
+
+const ROOT = join(import.meta.dirname, '..')
+const FILE = join(import.meta.dirname, 'reference.md')
+
+/** What a setting is for; one without a line here stops the generator. */
+const SETTING_MEANINGS: Record<string, string> = {
+  port: 'data port; `0` takes a free one',
+  address: 'address of the data port',
+  'api.port': 'port of the control API; `0` takes a free one',
+  'api.address': 'address of the control API',
+  workers: 'worker processes that share the data port',
+  data: 'folder of what the host keeps on its own disk: the admin token and, unless `store` says otherwise, the store',
+  store: '`file:DIR` or `s3://BUCKET/PREFIX`',
+  's3.endpoint': 'an S3 server that is not AWS',
+  's3.region': 'region that requests are signed for',
+  's3.forcePathStyle': '`endpoint/bucket/key` instead of `bucket.endpoint/key`',
+  listener: '`uws` is uWebSockets.js, `node` is node:http; `auto` takes the first where it loads',
+  placement: 'where functions run: `inline` in the workers, `cell` in child processes of theirs',
+  'limits.cpuMs': 'see [Limits](#limits)',
+  'limits.startMs': 'see [Limits](#limits)',
+  'limits.wallMs': 'see [Limits](#limits)',
+  'limits.memoryMb': 'see [Limits](#limits)',
+  'limits.subrequests': 'see [Limits](#limits)',
+  'limits.subrequestsAtOnce': 'see [Limits](#limits)',
+  'limits.concurrency': 'see [Limits](#limits)',
+  'limits.logBytes': 'see [Limits](#limits)',
+  'limits.bodyBytes': 'see [Limits](#limits)',
+  'limits.bundleBytes': 'see [Limits](#limits)',
+  'ceilings.cpuMs': 'the most that a version may ask for',
+  'ceilings.wallMs': 'the most that a version may ask for',
+  'ceilings.memoryMb': 'the most that a version may ask for',
+  'ceilings.subrequests': 'the most that a version may ask for',
+  'ceilings.concurrency': 'the most that a version may ask for',
+  'pool.maxIsolates': 'functions that a worker keeps loaded; the least recently used goes first',
+  'pool.maxMemoryMb': 'memory of all of a worker’s isolates together',
+  'pool.idleMs': 'an isolate without work for so long is dropped',
+  'egress.allow': 'hosts, addresses or networks, with or without `:port`, that functions may reach beside public ones',
+  'egress.deny': 'the same, that functions may not reach',
+  'log.level': 'least level that is logged, for the host and for functions’ consoles',
+  drainMs: 'how long a drain may take before what is left is cut',
+}
+
+/** Where the code computes a default. */
+const COMPUTED_DEFAULTS: Record<string, string> = { workers: 'CPU cores', store: '`file:` and `store` in `data`' }
+
+const LIMIT_MEANINGS: Record<keyof Limits, { what: string; passed: string }> = {
+  cpuMs: { what: 'CPU time of an event, ms', passed: '`cpu_exceeded`; the isolate is replaced' },
+  startMs: { what: 'CPU time of loading the module, ms', passed: 'the upload is refused with `start_failed`' },
+  wallMs: { what: 'wall time of an event, `waitUntil` included, ms', passed: '`timeout`; `request.signal` aborts' },
+  memoryMb: { what: 'heap and external memory, MB', passed: '`memory_exceeded`; the isolate is replaced' },
+  subrequests: { what: 'outbound requests of an event', passed: 'the `fetch` promise rejects' },
+  subrequestsAtOnce: { what: 'outbound requests of an event at the same time', passed: 'further ones wait' },
+  concurrency: { what: 'events in flight, per isolate', passed: 'as many again wait; then `overloaded`' },
+  logBytes: { what: 'log of an event, bytes', passed: 'the rest is dropped, and the log says so' },
+  bodyBytes: { what: 'request body, bytes', passed: '`body_too_large`' },
+  bundleBytes: { what: 'bundle with its source map, bytes', passed: 'the upload is refused with `bundle_too_large`' },
+}
+
+const ERROR_MEANINGS: Record<ErrorCode, string> = {
+  unknown_host: 'no function is routed at this hostname, or it has no deployment',
+  bad_request: 'the request is not valid HTTP',
+  body_too_large: 'the body is larger than the limit',
+  headers_too_large: 'request line and headers are too large',
+  overloaded: 'more events wait for this function than it may have; try again after `Retry-After`',
+  function_threw: 'the handler threw, or its promise rejected',
+  no_response: 'the handler returned something else than a Response, or there is no such handler',
+  bad_response: 'the Response cannot be sent, for instance for its header values',
+  cpu_exceeded: 'the event used its CPU time up',
+  memory_exceeded: 'the function used its memory up',
+  timeout: 'the event took longer than its wall time',
+  start_failed: 'the module does not load: its top level throws, takes too long, or exports no handler',
+  store_unavailable: 'the store does not answer, and nothing usable is cached',
+  draining: 'the host is about to stop',
+  saturated: 'all isolates that a worker may hold are at work, or too many hostnames are being looked up',
+  worker_lost: 'the process that ran the event ended',
+  internal: 'a fault of skep: please report it with the request id',
+  unauthorized: 'the token is missing, unknown or revoked',
+  forbidden: 'the token’s role or tenant does not allow this',
+  not_found: 'there is no such function, version, deployment, route or token',
+  route_conflict: 'the hostname belongs to another tenant',
+  precondition_failed: 'somebody else changed it in between; read it again',
+  invalid_request: 'the request does not say what it must; the message names the place',
+  invalid_name: 'a function or tenant cannot have this name',
+  invalid_hostname: 'this is no hostname that can be routed',
+  bundle_failed: 'the sources do not build; every error is listed with file and line',
+  bundle_too_large: 'the bundle is larger than the limit',
+  bundle_rejected: 'the uploaded bundle is damaged or not of this format',
+  invalid_config: 'a configuration or project file, a variable or a flag is wrong; each mistake is named with its place',
+  port_in_use: 'something else listens on the port',
+  missing_flag: 'placement `inline` in an embedding process needs `node --no-node-snapshot`',
+  store_conflict: 'the S3 server ignores conditional writes, and another process writes to this store',
+  store_corrupt: 'an object of the store is damaged; the message names it',
+  store_full: 'the store has no room',
+}
+
+/** Every command of `skep`, by the name that is typed. */
+export async function loadCommands(): Promise<Command[]> {
+  const folder = join(ROOT, 'control-api/cli')
+  const files = readdirSync(folder).filter((file) => /^[a-z-]+\.ts$/.test(file) && file !== 'main.ts')
+  const modules = await Promise.all(files.map((file) => import(join(folder, file)) as Promise<{ default?: Command }>))
+  const commands = modules.flatMap(({ default: command }) => (typeof command?.run === 'function' ? [command] : []))
+  return commands.sort((a, b) => (a.name < b.name ? -1 : 1))
+}
+
+export async function generateSections(): Promise<Record<string, string>> {
+  return {
+    commands: commandTable(await loadCommands()),
+    configuration: configurationTable(),
+    limits: limitTable(),
+    errors: errorTable(),
+    metrics: await metricTable(),
+    api: apiTable(),
+  }
+}
+
+/** The text with each `<!-- begin NAME -->` … `<!-- end NAME -->` filled in. */
+export function fillSections(text: string, sections: Record<string, string>): string {
+  for (const [name, content] of Object.entries(sections)) {
+    const marks = new RegExp(`(<!-- begin ${name}[^>]*-->\n)[\\s\\S]*?(<!-- end ${name} -->)`)
+    if (!marks.test(text)) throw new Error(`reference.md has no section ${name}`)
+    text = text.replace(marks, (_, begin: string, end: string) => `${begin}\n${content}\n\n${end}`)
+  }
+  return text
+}
+
+/** Flags of every command that talks to a host are said once, above the table. */
+const COMMON = ['api', 'token', 'data', 'tenant', 'json']
+
+function commandTable(commands: Command[]): string {
+  const rows = commands.map(({ name, description, args }) => {
+    const flags =
+      name === 'serve' || name === 'config' ? 'one for each [setting](#configuration), `--config FILE`' : ownFlags(name, args)
+    return [code(['skep', name, ...positionals(args)].join(' ')), description, flags]
+  })
+  return table(['command', 'does', 'flags of its own'], rows)
+}
+
+function positionals(args: ArgDefs): string[] {
+  return Object.entries(args).flatMap(([name, arg]) => {
+    if (arg.type !== 'positional') return []
+    const word = arg.rest === true ? `${name.toUpperCase()}…` : name.toUpperCase()
+    return [arg.required ? word : `[${word}]`]
+  })
+}
+
+function ownFlags(command: string, args: ArgDefs): string {
+  const flags = Object.entries(args).flatMap(([name, arg]) => {
+    if (arg.type === 'positional') return []
+    // Of `invoke`, --data is the body; of `token create`, --tenant is whose the token becomes.
+    const common =
+      COMMON.includes(name) && !(command === 'invoke' && name === 'data') && !(command === 'token create' && name === 'tenant')
+    if (common) return []
+    const many = arg.multiple === true ? ' …' : ''
+    return [code(`--${name}${arg.type === 'boolean' ? '' : ` ${(arg.valueHint ?? name).toUpperCase()}`}${many}`)]
+  })
+  return flags.join(', ') || '–'
+}
+
+function configurationTable(): string {
+  const defaults = configSchema.parse({}) as Record<string, unknown>
+  const rows = SETTINGS.map(({ path, variable, flag, schema }) => {
+    const meaning = SETTING_MEANINGS[path]
+    if (meaning === undefined) throw new Error(`docs/generate.ts says nothing about the setting ${path}`)
+    const value = path.split('.').reduce<unknown>((at, part) => (at as Record<string, unknown> | undefined)?.[part], defaults)
+    const empty = value === undefined || (Array.isArray(value) && value.length === 0)
+    const fallback = COMPUTED_DEFAULTS[path] ?? (empty ? '–' : code(String(value)))
+    return [code(path), code(variable), code(`--${flag}`), fallback, describeSchema(schema), meaning]
+  })
+  const strange = Object.keys(SETTING_MEANINGS).filter((path) => !SETTINGS.some((setting) => setting.path === path))
+  if (strange.length > 0) throw new Error(`docs/generate.ts describes settings that do not exist: ${strange.join(', ')}`)
+  return table(['key', 'variable', 'flag', 'default', 'takes', 'what it is'], rows)
+}
+
+function limitTable(): string {
+  const ceilings: Partial<Record<string, number>> = configSchema.parse({}).ceilings
+  const rows = Object.entries(LIMIT_MEANINGS).map(([name, { what, passed }]) => {
+    const most = ceilings[name]
+    return [
+      code(name),
+      what,
+      String(DEFAULT_LIMITS[name as keyof Limits]),
+      most === undefined ? 'operator only' : `up to ${most}`,
+      passed,
+    ]
+  })
+  return table(['limit', 'of', 'default', 'a version may ask for', 'when passed'], rows)
+}
+
+function errorTable(): string {
+  const rows = Object.entries(ERRORS).map(([name, { status, whose }]) => [
+    code(name),
+    String(status),
+    whose,
+    ERROR_MEANINGS[name as ErrorCode],
+  ])
+  return table(['code', 'status', 'whose', 'what happened'], rows)
+}
+
+async function metricTable(): Promise<string> {
+  const metrics = await new Counters().registry.getMetricsAsJSON()
+  const rows = metrics.map(({ name, type, help }) => [code(name), String(type), help])
+  return table(['metric', 'kind', 'what'], rows)
+}
+
+function apiTable(): string {
+  const { paths } = JSON.parse(readFileSync(join(ROOT, 'control-api/openapi.json'), 'utf8')) as {
+    paths: Record<string, Record<string, { summary?: string }>>
+  }
+  const rows = Object.entries(paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, { summary }]) => [code(`${method.toUpperCase()} ${path}`), summary ?? '']),
+  )
+  return table(['request', 'does'], rows)
+}
+
+function code(text: string): string {
+  return `\`${text}\``
+}
+
+function table(headings: string[], rows: string[][]): string {
+  const lines = [headings, headings.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`)
+  return lines.join('\n')
+}
+
+if (import.meta.main) writeFileSync(FILE, fillSections(readFileSync(FILE, 'utf8'), await generateSections()))

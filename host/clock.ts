@@ -1,3 +1,5 @@
+import { performance } from 'node:perf_hooks'
+
 /** Time as the request path sees it, so that a test can move it by hand. */
 export interface Clock {
   /** Milliseconds that only go up. */

@@ -48,6 +48,7 @@ export class HostCore extends EventEmitter<HostEvents> {
   readonly #pool: Pool
   readonly #clock: Clock
   readonly #idPrefix = randomBytes(6).toString('hex')
+  readonly #refs = new WeakMap<FunctionRecord, VersionRef>()
   #lastId = 0
   #draining = false
 
@@ -151,7 +152,16 @@ export class HostCore extends EventEmitter<HostEvents> {
   #runRecord(record: FunctionRecord | undefined, call: Call): void {
     const version = record === undefined ? undefined : chooseVersion(record)
     if (version === undefined) call.fail('unknown_host')
-    else this.#runVersion({ tenant: record!.tenant, function: record!.name, version }, call)
+    else this.#runVersion(this.#refTo(record!, version), call)
+  }
+
+  /** The same object for the same record, mostly: the pool knows an object again faster than a text. */
+  #refTo(record: FunctionRecord, version: string): VersionRef {
+    let ref = this.#refs.get(record)
+    if (ref?.version === version) return ref
+    ref = { tenant: record.tenant, function: record.name, version }
+    this.#refs.set(record, ref)
+    return ref
   }
 
   #runVersion(version: VersionRef, call: Call): void {

@@ -244,7 +244,8 @@ export class Instance implements SandboxObserver, CallRunner {
     this.#queue = count === calls.length ? [] : calls.slice(count)
     const batch: Batch = []
     // One that failed while it waited has had its answer.
-    for (let i = 0; i < count; i++) if (calls[i]!.phase === 'waiting') this.#submit(calls[i]!, batch)
+    const deadline = this.#clock.now() + this.#limits.wallMs
+    for (let i = 0; i < count; i++) if (calls[i]!.phase === 'waiting') this.#submit(calls[i]!, deadline, batch)
     if (batch.length === 0) {
       if (this.#queue.length > 0) this.#schedule()
       else this.#rest()
@@ -257,13 +258,13 @@ export class Instance implements SandboxObserver, CallRunner {
     for (let i = 0; i < count; i++) this.#askForBody(calls[i]!)
   }
 
-  #submit(call: Call, batch: Batch): void {
+  #submit(call: Call, deadline: number, batch: Batch): void {
     const event = this.#freeEvents.pop() ?? this.#live.length
     this.#live[event] = call
     this.#inFlight++
     call.event = event
     call.phase = 'running'
-    call.deadline = this.#clock.now() + this.#limits.wallMs
+    call.deadline = deadline
     const { method, url, headers, bodyLength } = call.exchange
     if (call.whole !== null) {
       batch.push(Submit.fetch, event, call.requestId, method, url, headers, BodyKind.whole, call.whole)

@@ -293,6 +293,11 @@ export class Pool {
   }
 }
 
+/** Made once for a reference: a fresh text is to be joined, hashed and compared for every request. */
+const keys = new WeakMap<VersionRef, string>()
+
 function keyOf(version: VersionRef): string {
-  return `${version.tenant}/${version.function}@${version.version}`
+  let key = keys.get(version)
+  if (key === undefined) keys.set(version, (key = `${version.tenant}/${version.function}@${version.version}`))
+  return key
 }

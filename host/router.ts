@@ -233,8 +233,13 @@ export function chooseVersion(record: FunctionRecord, mark?: number): string | u
   return versions[0]!.id
 }
 
+/** Made once for a record: a fresh text is to be joined, hashed and compared for every request. */
+const functionKeys = new WeakMap<object, string>()
+
 function functionKey(ref: { tenant: string; function: string }): string {
-  return `${ref.tenant}/${ref.function}`
+  let key = functionKeys.get(ref)
+  if (key === undefined) functionKeys.set(ref, (key = `${ref.tenant}/${ref.function}`))
+  return key
 }
 
 function expire(cached: Cached<unknown> | undefined): void {

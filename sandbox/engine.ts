@@ -1,4 +1,5 @@
 import ivm from 'isolated-vm'
+import { ownBytes } from './bytes.ts'
 import type { Prelude } from './prelude.ts'
 import type { Batch, GuestOptions } from './protocol.ts'
 
@@ -90,7 +91,13 @@ export class EngineIsolate {
 
   /** Enters the isolate with a batch. `now`: ms since 1970, what its clock shows until the next entry. */
   async dispatch(now: number, batch: Batch, timeoutMs: number): Promise<RunOutcome> {
-    return this.#run(() => this.#dispatch!.apply(undefined, [now, batch], DISPATCH_OPTIONS(timeoutMs)))
+    try {
+      // No closure and no second promise: isolated-vm captures the stack at every call, and pays for each frame.
+      await this.#dispatch!.apply(undefined, [now, batch], { timeout: timeoutMs, arguments: COPY })
+      return OK
+    } catch (error) {
+      return outcomeOf(error, this.#isolate)
+    }
   }
 
   /**
@@ -128,7 +135,7 @@ export class EngineIsolate {
   async #setModules(modules: Record<string, Uint8Array>): Promise<void> {
     const names = Object.keys(modules)
     if (names.length === 0) return
-    const copy = new ivm.ExternalCopy(names.map((name) => [name, modules[name]!.slice().buffer, name.endsWith('.wasm')]))
+    const copy = new ivm.ExternalCopy(names.map((name) => [name, ownBytes(modules[name]!).buffer, name.endsWith('.wasm')]))
     await this.#context.evalClosure(SET_MODULES, [copy.copyInto({ release: true })])
   }
 
@@ -143,7 +150,7 @@ export class EngineIsolate {
 }
 
 const OK: RunOutcome = { kind: 'ok' }
-const DISPATCH_OPTIONS = (timeout: number) => ({ timeout, arguments: { copy: true as const } })
+const COPY = { copy: true } as const
 
 /** Wasm is compiled here, synchronously: the asynchronous `WebAssembly.compile` does not settle in isolated-vm 7.0.1. */
 const SET_MODULES = `

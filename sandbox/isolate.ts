@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { performance } from 'node:perf_hooks'
 import { createStackMapper } from '../bundler/source-map.ts'
 import { SkepError } from '../host/errors.ts'
 import { Budget } from './budget.ts'
@@ -127,6 +128,7 @@ export class IsolateSandbox implements Sandbox {
         details: { stack: this.#mapStack(stack) },
       })
     }
+    this.#cpuMs = this.#isolate.cpuMs
     this.#state = 'ready'
     return { cpuMs: this.#cpuMs, handlers: started.handlers }
   }
@@ -192,7 +194,8 @@ export class IsolateSandbox implements Sandbox {
         return
       }
       if (!this.#pay()) {
-        this.#end({ code: 'cpu_exceeded', message: `It used more than ${cpuMs} ms of CPU time`, notBegun: [] })
+        const limit = this.#state === 'loading' ? startMs : cpuMs
+        this.#end({ code: 'cpu_exceeded', message: `It used more than ${limit} ms of CPU time`, notBegun: [] })
         return
       }
     }
@@ -283,10 +286,10 @@ export class IsolateSandbox implements Sandbox {
   }
 
   #failureOf(outcome: RunOutcome, batch: Batch): SandboxFailure {
-    const { cpuMs, memoryMb } = this.#spec.limits
+    const { startMs, cpuMs, memoryMb } = this.#spec.limits
     if (outcome.kind !== 'timeout')
       return { code: 'memory_exceeded', message: `It used more than ${memoryMb} MB of memory`, notBegun: [] }
-    const message = `It used more than ${cpuMs} ms of CPU time`
+    const message = `It used more than ${this.#state === 'loading' ? startMs : cpuMs} ms of CPU time`
     const remains = this.#isolate.remains()
     if (remains === undefined) return { code: 'cpu_exceeded', message, notBegun: [] }
     // Batch-mates that had answered before the one that was stopped are not to suffer.

@@ -92,7 +92,8 @@ export class Call implements ExchangeObserver {
     }
     whole.set(bytes, this.bodyReceived)
     this.bodyReceived = end
-    if (!last) return
+    // The last byte is enough: node:http tells of the end only to those who read on.
+    if (end < whole.length) return
     this.#gathered = undefined
     then()
   }

@@ -35,7 +35,11 @@ async function main(): Promise<boolean> {
 }
 
 /** False when there is a problem. Such a result is not kept; its figures are printed only to who asks for them anyway. */
-async function run(name: string, options: ScenarioOptions, { save, anyway }: { save: boolean; anyway: boolean }): Promise<boolean> {
+async function run(
+  name: string,
+  options: ScenarioOptions,
+  { save, anyway }: { save: boolean; anyway: boolean },
+): Promise<boolean> {
   const machine = describeMachine()
   const scenario = await SCENARIOS[name]!()
   const { table, data, problems } = await scenario(options)
@@ -44,7 +48,9 @@ async function run(name: string, options: ScenarioOptions, { save, anyway }: { s
   if (problems.length > 0 && !anyway) return false
   console.log(formatTable(table))
   const { cpu, cores, node, isolatedVm, uWebSockets, commit, load } = machine
-  console.log(`${cpu}, ${cores} cores, load ${load[0]} before; Node ${node}, isolated-vm ${isolatedVm}, ${uWebSockets}; ${commit}`)
+  console.log(
+    `${cpu}, ${cores} cores, load ${load[0]} before; Node ${node}, isolated-vm ${isolatedVm}, ${uWebSockets}; ${commit}`,
+  )
   if (problems.length > 0) return false
   const folder = join(import.meta.dirname, 'results')
   mkdirSync(folder, { recursive: true })

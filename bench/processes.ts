@@ -17,15 +17,31 @@ export interface ServerProcess<T> {
 }
 
 /** Starts a file of `bench/servers/`, which sends one message when it listens. `core`: the only one that it may run on. */
-export async function startServer<T>(file: string, settings: object, options: { core?: number; nodeArgs?: string[] } = {}): Promise<ServerProcess<T>> {
-  const node = [process.execPath, '--disable-warning=ExperimentalWarning', ...(options.nodeArgs ?? []), file, JSON.stringify(settings)]
+export async function startServer<T>(
+  file: string,
+  settings: object,
+  options: { core?: number; nodeArgs?: string[] } = {},
+): Promise<ServerProcess<T>> {
+  const node = [
+    process.execPath,
+    '--disable-warning=ExperimentalWarning',
+    ...(options.nodeArgs ?? []),
+    file,
+    JSON.stringify(settings),
+  ]
   const [command, ...args] = options.core === undefined ? node : ['taskset', '-c', String(options.core), ...node]
   const child = spawn(command!, args, { stdio: ['ignore', 'pipe', 'pipe', 'ipc'] })
   let output = ''
-  for (const stream of [child.stdout!, child.stderr!]) stream.on('data', (bytes: Buffer) => { output = (output + String(bytes)).slice(-4_000); if (process.env.DBG) process.stderr.write(bytes) })
+  for (const stream of [child.stdout!, child.stderr!])
+    stream.on('data', (bytes: Buffer) => {
+      output = (output + String(bytes)).slice(-4_000)
+      if (process.env.DBG) process.stderr.write(bytes)
+    })
   const ready = await Promise.race([
     once(child, 'message').then(([message]) => message as T),
-    once(child, 'exit').then(([code, signal]) => Promise.reject(new Error(`${file} ended (${signal ?? code}) before it listened:\n${output}`))),
+    once(child, 'exit').then(([code, signal]) =>
+      Promise.reject(new Error(`${file} ended (${signal ?? code}) before it listened:\n${output}`)),
+    ),
     sleep(START_PATIENCE).then(() => Promise.reject(new Error(`${file} did not listen within ${START_PATIENCE} ms:\n${output}`))),
   ]).catch((error: unknown) => {
     child.kill('SIGKILL')
@@ -69,7 +85,9 @@ export function cpuSeconds(pids: number[]): number {
   let ticks = 0
   for (const pid of pids) {
     // The name in parentheses may hold spaces: what is counted comes after it.
-    const fields = read(`/proc/${pid}/stat`).replace(/^.*\) /s, '').split(' ')
+    const fields = read(`/proc/${pid}/stat`)
+      .replace(/^.*\) /s, '')
+      .split(' ')
     ticks += Number(fields[11] ?? 0) + Number(fields[12] ?? 0)
   }
   return ticks / ticksPerSecond

@@ -22,7 +22,10 @@ export interface SkepHost {
 }
 
 /** `settings` are a host's, by path (`{ 'pool.maxIsolates': '100' }`). `data`: a folder that another host has too. */
-export async function startSkep(settings: Record<string, string>, options: { core?: number; data?: string; nodeArgs?: string[] } = {}): Promise<SkepHost> {
+export async function startSkep(
+  settings: Record<string, string>,
+  options: { core?: number; data?: string; nodeArgs?: string[] } = {},
+): Promise<SkepHost> {
   const data = options.data ?? (await mkdtemp(join(tmpdir(), 'skep-bench-')))
   const flags = { port: '0', 'api.port': '0', address: '127.0.0.1', 'log.level': 'warn', data, ...settings }
   const file = join(import.meta.dirname, 'servers/skep.ts')
@@ -42,7 +45,9 @@ export async function startSkep(settings: Record<string, string>, options: { cor
       const form = new FormData()
       form.set('metadata', JSON.stringify({ vars: {}, limits: {}, tag: '', sha256: hashBytes(bytes) }))
       form.set('bundle', new Blob([bytes as Uint8Array<ArrayBuffer>]))
-      const { version } = JSON.parse(await api.call('POST', `/v1/functions/${name}/versions`, form)) as { version: { id: string } }
+      const { version } = JSON.parse(await api.call('POST', `/v1/functions/${name}/versions`, form)) as {
+        version: { id: string }
+      }
       const uploadedMs = performance.now() - began
       await api.call('PUT', `/v1/functions/${name}/deployment`, { versions: [{ id: version.id, percent: 100 }] })
       return { version: version.id, uploadedMs, activatedMs: performance.now() - began }
@@ -60,7 +65,8 @@ export async function startSkep(settings: Record<string, string>, options: { cor
 /** The worker of a host that has one. */
 export async function onlyWorker(host: SkepHost): Promise<number> {
   const pids = await host.workers()
-  if (pids.length !== 1 || !treeOf(host.pid).includes(pids[0]!)) throw new Error(`The host has the workers ${pids.join(', ')}, not one of its own.`)
+  if (pids.length !== 1 || !treeOf(host.pid).includes(pids[0]!))
+    throw new Error(`The host has the workers ${pids.join(', ')}, not one of its own.`)
   return pids[0]!
 }
 

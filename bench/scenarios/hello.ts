@@ -81,13 +81,27 @@ function faults({ target, runs }: Measured): string[] {
   const widest = spread(runs.map((run) => run.perSecond))
   if (failed > 0) found.push(`${target.name}: ${failed} answers were no success`)
   if (broken > 0) found.push(`${target.name}: ${broken} connections broke or waited too long`)
-  if (widest > WIDEST_SPREAD) found.push(`${target.name}: its fastest run is ${widest.toFixed(2)} times its slowest: the machine is too busy to tell`)
+  if (widest > WIDEST_SPREAD)
+    found.push(`${target.name}: its fastest run is ${widest.toFixed(2)} times its slowest: the machine is too busy to tell`)
   return found
 }
 
 function tableOf(measured: Measured[]): string[][] {
-  const [base] = measured.map(({ runs }) => ({ rate: median(runs.map((run) => run.perSecond)), cpu: median(runs.map((run) => run.cpuMicros)) }))
-  const head = ['target', 'requests/s', 'min–max', '÷ bare uWS', 'CPU µs/request', 'bare uWS ÷ it', 'p50 ms', 'p99 ms', 'peak RSS MB']
+  const [base] = measured.map(({ runs }) => ({
+    rate: median(runs.map((run) => run.perSecond)),
+    cpu: median(runs.map((run) => run.cpuMicros)),
+  }))
+  const head = [
+    'target',
+    'requests/s',
+    'min–max',
+    '÷ bare uWS',
+    'CPU µs/request',
+    'bare uWS ÷ it',
+    'p50 ms',
+    'p99 ms',
+    'peak RSS MB',
+  ]
   const rows = measured.map(({ target, runs, peakBytes }) => {
     const rate = summary(runs.map((run) => run.perSecond))
     const cpu = median(runs.map((run) => run.cpuMicros))

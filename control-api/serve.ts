@@ -34,7 +34,8 @@ export async function serve(options: { config: Config; reload?: () => Promise<Co
   let { config } = options
   const log = await createLog({ level: config.log.level })
   const store = await openStore(config.store ?? `file:${config.data}/store`, { s3: config.s3 })
-  const admin = await ensureAdminToken(store, config.data)
+  // Asked first: a store that does not answer is better known before anything listens.
+  await store.list('tokens/', { limit: 1 })
   const supervisor = await Supervisor.start(config, log)
   const registry = new Registry(store, (notice) => {
     supervisor.notice(notice)
@@ -66,10 +67,15 @@ export async function serve(options: { config: Config; reload?: () => Promise<Co
     },
     ready: () => !draining && supervisor.pids.length > 0,
   })
-  const server = await serveApi(api, config.api).catch(async (error: unknown) => {
-    await supervisor.close()
-    await factory.close()
+  const abandon = async (error: unknown) => {
+    await Promise.all([supervisor.close(), factory.close(), store.close()])
     throw error
+  }
+  const server = await serveApi(api, config.api).catch(abandon)
+  // Last, so that a start that fails does not make a token that nobody is shown.
+  const admin = await ensureAdminToken(store, config.data).catch(async (error: unknown) => {
+    await server.close()
+    return abandon(error)
   })
 
   let closing: Promise<void> | undefined

@@ -652,6 +652,23 @@ for (const kind of ['uws', 'node'] as const) {
       await Promise.all([idle, waits, large, streams, uploads].map((client) => client!.closed()))
     })
 
+    test('close: a keep-alive connection that was idle gets one more answer, and is told that it was the last', async () => {
+      const own = await serve()
+      handler = hello
+      const client = await Client.open(own.port)
+      client.send(get())
+      assert.notDeepEqual((await client.answer())!.headers.get('connection'), ['close'])
+      const closed = own.close()
+      // By now the drain has looked for requests in flight, and found none.
+      for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve))
+      client.send(get())
+      const last = await client.answer()
+      assert.equal(last!.status, 200)
+      assert.deepEqual(last!.headers.get('connection'), ['close'])
+      await client.closed()
+      await closed
+    })
+
     test('close: a young connection gets its first request answered, a late one is cut', async () => {
       const own = await serve()
       handler = hello

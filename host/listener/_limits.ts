@@ -14,4 +14,6 @@ export const DISCARD_BYTES = 4 * 1024 * 1024
 
 /** A connection this young may have its first request on the way: a drain waits for it. */
 export const YOUNG_MS = 250
+/** How long a drain leaves idle keep-alive connections open: a request that comes meanwhile is answered, and told that it was the last. */
+export const LINGER_MS = 1_000
 export const DEFAULT_GRACE_MS = 30_000

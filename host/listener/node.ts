@@ -1,9 +1,10 @@
 /** The listener over node:http. It runs everywhere, and handles what uWebSockets refuses: HTTP/1.0, absolute targets. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { Server as NetServer } from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { reasonPhrase } from './_headers.ts'
-import { DEFAULT_GRACE_MS, IDLE_MS, MAX_HEADER_BYTES, MAX_HEADER_COUNT, MIN_BODY_BYTES_PER_IDLE, YOUNG_MS } from './_limits.ts'
+import { DEFAULT_GRACE_MS, IDLE_MS, LINGER_MS, MAX_HEADER_BYTES, MAX_HEADER_COUNT, MIN_BODY_BYTES_PER_IDLE, YOUNG_MS } from './_limits.ts'
 import { NodeExchange, type NodeHead, type NodeTraffic } from './_node-exchange.ts'
 import { bindingError } from './_ports.ts'
 import { applyConnection, bodyLengthOf, encodeTarget, isHopByHop, isMethod, parseAuthority } from './_request.ts'
@@ -147,19 +148,23 @@ class NodeListener implements Listener {
   async #drain(graceMs: number): Promise<void> {
     this.#traffic.draining = true
     await quietTurn()
-    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
-    const deadline = performance.now() + graceMs
+    const closed = new Promise<void>((resolve) => stopAccepting(this.#server, resolve))
+    const began = performance.now()
+    const deadline = began + graceMs
+    const patience = () => Math.max(began + LINGER_MS, this.#lastOpened + YOUNG_MS)
     for (;;) {
       await turn()
       if (this.#connections.size === 0) break
       const now = performance.now()
       if (now >= deadline) break
       if (this.#traffic.inFlight > 0) await this.#change(deadline - now)
-      else if (now - this.#lastOpened < YOUNG_MS) await this.#change(Math.min(deadline, this.#lastOpened + YOUNG_MS) - now)
+      else if (now < Math.min(deadline, patience())) await this.#change(Math.min(deadline, patience()) - now)
       else break
     }
     this.#server.closeAllConnections()
     clearInterval(this.#sweep)
+    // Ends the timers of node:http's own; that the socket is closed already is no error here.
+    this.#server.close(() => {})
     await closed
   }
 
@@ -174,6 +179,11 @@ class NodeListener implements Listener {
       }
     })
   }
+}
+
+/** Without cutting idle connections, as `Server.close` of node:http does: their next request may be on its way. */
+function stopAccepting(server: Server, closed: () => void): void {
+  NetServer.prototype.close.call(server, () => closed())
 }
 
 type Refusal = 'bad_request' | 'headers_too_large'

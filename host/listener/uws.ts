@@ -1,6 +1,6 @@
 /** The listener over uWebSockets.js. What it cannot do as node:http does is in README.md. */
 import { reasonPhrase } from './_headers.ts'
-import { DEFAULT_GRACE_MS, IDLE_MS, YOUNG_MS } from './_limits.ts'
+import { DEFAULT_GRACE_MS, IDLE_MS, LINGER_MS, YOUNG_MS } from './_limits.ts'
 import { bindingError, checkPort } from './_ports.ts'
 import { applyConnection, bodyLengthOf, encodeTarget, isHopByHop, isMethod, parseAuthority } from './_request.ts'
 import { quietTurn, turn } from './_turns.ts'
@@ -119,7 +119,9 @@ class UwsListener implements Listener {
     if (this.#socket !== undefined) this.#uws.us_listen_socket_close(this.#socket)
     this.#socket = undefined
 
-    const deadline = performance.now() + graceMs
+    const began = performance.now()
+    const deadline = began + graceMs
+    const patience = () => Math.max(began + LINGER_MS, this.#lastOpened + YOUNG_MS)
     for (;;) {
       // What the kernel has received meanwhile becomes requests in flight.
       await turn()
@@ -127,7 +129,7 @@ class UwsListener implements Listener {
       const now = performance.now()
       if (now >= deadline) break
       if (this.#traffic.inFlight > 0 || this.#traffic.lingering) await this.#change(deadline - now)
-      else if (now - this.#lastOpened < YOUNG_MS) await this.#change(Math.min(deadline, this.#lastOpened + YOUNG_MS) - now)
+      else if (now < Math.min(deadline, patience())) await this.#change(Math.min(deadline, patience()) - now)
       else break
     }
     this.#app.close()

@@ -48,7 +48,9 @@ export class EngineIsolate {
   readonly #isolate: ivm.Isolate
   readonly #context: ivm.Context
   readonly #skep: ivm.Reference
-  readonly #progress: ivm.Reference
+  readonly #start: ivm.Reference
+  readonly #flush: ivm.Reference
+  readonly #begun = new Int32Array(new SharedArrayBuffer(4))
   #dispatch: ivm.Reference | undefined
 
   constructor(options: IsolateOptions, snapshot: ivm.ExternalCopy<ArrayBuffer> | undefined, prelude: Prelude) {
@@ -60,7 +62,8 @@ export class EngineIsolate {
     this.#context = this.#isolate.createContextSync()
     if (snapshot === undefined) this.#context.evalSync(prelude.code, { filename: prelude.filename })
     this.#skep = this.#context.global.getSync('__skep', { reference: true })
-    this.#progress = this.#skep.getSync('progress', { reference: true })
+    this.#start = this.#skep.getSync('start', { reference: true })
+    this.#flush = this.#skep.getSync('flush', { reference: true })
   }
 
   /** Before the bundle runs. `emit` is called on the event loop with what the guest sends: to be treated as hostile. */
@@ -68,7 +71,11 @@ export class EngineIsolate {
     const callback = new ivm.Callback(emit, { ignored: true })
     const guestOptions = new ivm.ExternalCopy(options).copyInto({ release: true })
     const connect = this.#skep.getSync('connect', { reference: true })
-    this.#dispatch = connect.applySync(undefined, [callback, guestOptions], { result: { reference: true } })
+    this.#dispatch = connect.applySync(
+      undefined,
+      [callback, guestOptions, new ivm.ExternalCopy(this.#begun.buffer).copyInto({ release: true })],
+      { result: { reference: true } },
+    )
     connect.release()
   }
 
@@ -82,9 +89,8 @@ export class EngineIsolate {
       const script = await this.#isolate.compileScript(source.code, { filename: source.filename })
       const exports = await script.run(this.#context, { reference: true, timeout: timeoutMs })
       script.release()
-      const start = this.#skep.getSync('start', { reference: true })
-      await start.apply(undefined, [exports.derefInto({ release: true }), source.async], { timeout: timeoutMs })
-      start.release()
+      await this.#start.apply(undefined, [exports.derefInto({ release: true }), source.async], { timeout: timeoutMs })
+      this.#start.release()
       this.#skep.release()
     })
   }
@@ -100,16 +106,18 @@ export class EngineIsolate {
     }
   }
 
+  /** How many events of the last batch had begun. Read from shared memory: see `flush`. */
+  get begun(): number {
+    return this.#begun[0]!
+  }
+
   /**
-   * After a run was stopped by the time limit: how many events of its batch had begun, and the messages that had not
-   * left. Both may be in the tenant's hands. Reads without running guest code; undefined when the isolate is gone.
+   * After a run was stopped by the time limit: makes the guest send what it had not sent. Under a limit of its own, and
+   * never by a synchronous call: whatever enters the isolate now first runs the microtasks that the stopped run left
+   * behind, which are the tenant's, and would do so without limit on the thread of the host.
    */
-  remains(): { begun: unknown; outbox: unknown } | undefined {
-    try {
-      return { begun: this.#progress.getSync('begun'), outbox: this.#progress.getSync('outbox', { copy: true }) }
-    } catch {
-      return undefined
-    }
+  async flush(timeoutMs: number): Promise<void> {
+    await this.#run(() => this.#flush.apply(undefined, [], { timeout: timeoutMs }))
   }
 
   /** CPU time that it has used so far, ms. */

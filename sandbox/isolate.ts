@@ -21,6 +21,9 @@ const MEMORY_INTERVAL = 100
 /** CPU time beyond its limit, ms, after which a run that V8 was told to stop counts as one that cannot be stopped. */
 const STOP_GRACE = 1_000
 
+/** Wall time for sending what is ready, ms, after a run was stopped. */
+const FLUSH_MS = 20
+
 export interface IsolateContext {
   engine: Engine
   egress: EgressRules
@@ -190,7 +193,8 @@ export class IsolateSandbox implements Sandbox {
       if ((this.#state as string) === 'ended') return
       if (outcome.kind === 'threw') this.#logUnhandled(outcome.stack)
       else if (outcome.kind !== 'ok') {
-        this.#end(this.#failureOf(outcome, batch))
+        const failure = await this.#failureOf(outcome, batch)
+        this.#end(failure)
         return
       }
       if (!this.#pay()) {
@@ -285,17 +289,14 @@ export class IsolateSandbox implements Sandbox {
     this.#observer.emit([Emit.log, 0, 'error', `Unhandled rejection: ${this.#mapStack(stack)}`])
   }
 
-  #failureOf(outcome: RunOutcome, batch: Batch): SandboxFailure {
+  async #failureOf(outcome: RunOutcome, batch: Batch): Promise<SandboxFailure> {
     const { startMs, cpuMs, memoryMb } = this.#spec.limits
     if (outcome.kind !== 'timeout')
       return { code: 'memory_exceeded', message: `It used more than ${memoryMb} MB of memory`, notBegun: [] }
     const message = `It used more than ${this.#state === 'loading' ? startMs : cpuMs} ms of CPU time`
-    const remains = this.#isolate.remains()
-    if (remains === undefined) return { code: 'cpu_exceeded', message, notBegun: [] }
     // Batch-mates that had answered before the one that was stopped are not to suffer.
-    if (checkBatch(remains.outbox) === '') this.#emit(sortOut(remains.outbox as Batch, () => {}))
-    const begun = typeof remains.begun === 'number' ? remains.begun : Infinity
-    return { code: 'cpu_exceeded', message, notBegun: eventsOf(batch).slice(begun) }
+    await this.#isolate.flush(FLUSH_MS)
+    return { code: 'cpu_exceeded', message, notBegun: eventsOf(batch).slice(Math.max(0, this.#isolate.begun)) }
   }
 
   #end(failure: SandboxFailure): void {

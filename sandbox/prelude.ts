@@ -21,7 +21,7 @@ export async function loadPrelude(): Promise<Prelude> {
   const guest = join(folder, 'guest')
   for (const name of readdirSync(guest).sort())
     if (name.endsWith('.ts')) hash.update(name).update(readFileSync(join(guest, name)))
-  hash.update(readFileSync(join(folder, 'protocol.ts')))
+  for (const name of ['protocol.ts', 'prelude.ts']) hash.update(readFileSync(join(folder, name)))
   const cache = join(folder, '../node_modules/.cache/skep')
   const file = join(cache, `prelude-${hash.digest('hex').slice(0, 16)}.js`)
   try {
@@ -36,6 +36,53 @@ export async function loadPrelude(): Promise<Prelude> {
   }
 }
 
+/**
+ * Bound before tenant code runs, so that what the tenant does to these globals does not reach the prelude. `Date` and
+ * `Function` are absent: the prelude itself replaces them.
+ */
+const INTRINSICS = [
+  ...[
+    'AggregateError',
+    'Array',
+    'ArrayBuffer',
+    'BigInt',
+    'BigInt64Array',
+    'BigUint64Array',
+    'Boolean',
+    'DataView',
+    'Error',
+    'EvalError',
+  ],
+  ...[
+    'FinalizationRegistry',
+    'Float32Array',
+    'Float64Array',
+    'Int16Array',
+    'Int32Array',
+    'Int8Array',
+    'Intl',
+    'Iterator',
+    'JSON',
+    'Map',
+    'Math',
+  ],
+  ...[
+    'Number',
+    'Object',
+    'Promise',
+    'Proxy',
+    'RangeError',
+    'ReferenceError',
+    'Reflect',
+    'RegExp',
+    'Set',
+    'String',
+    'Symbol',
+    'SyntaxError',
+  ],
+  ...['TypeError', 'URIError', 'Uint16Array', 'Uint32Array', 'Uint8Array', 'Uint8ClampedArray', 'WeakMap', 'WeakRef', 'WeakSet'],
+]
+
 export async function buildPrelude(): Promise<string> {
   const { build } = await import('esbuild')
   const result = await build({
@@ -47,6 +94,8 @@ export async function buildPrelude(): Promise<string> {
     target: 'es2024',
     minifyWhitespace: true,
     minifySyntax: true,
+    banner: { js: `{const{${INTRINSICS.join()}}=globalThis;` },
+    footer: { js: '}' },
     write: false,
     legalComments: 'none',
   })

@@ -7,6 +7,7 @@ import type { SandboxFactory } from '../sandbox/sandbox.ts'
 import { eventCases } from './sandbox/events.ts'
 import { lifeCases } from './sandbox/life.ts'
 import { limitCases } from './sandbox/limits.ts'
+import { outboundCases } from './sandbox/outbound.ts'
 import { scopeCases } from './sandbox/scope.ts'
 
 const egress = { allow: ['127.0.0.1'], deny: [] }
@@ -25,6 +26,7 @@ for (const [placement, create] of Object.entries(factories)) {
     lifeCases(() => factory)
     eventCases(() => factory)
     scopeCases(() => factory)
+    outboundCases(() => factory)
     limitCases(() => factory)
   })
 }

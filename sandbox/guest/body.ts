@@ -54,7 +54,9 @@ export class ByteReader {
     if (done) return null
     const bytes = bytesOf(value)
     if (bytes !== null) return copyBytes(bytes)
-    const error = new TypeError(`A body's stream must give Uint8Array chunks; this one gave ${typeof value}. Pipe text through a TextEncoderStream.`)
+    const error = new TypeError(
+      `A body's stream must give Uint8Array chunks; this one gave ${typeof value}. Pipe text through a TextEncoderStream.`,
+    )
     this.cancel(error)
     throw error
   }
@@ -72,7 +74,8 @@ export function emptyBody(): Body {
 /** The body of an initial value, and the content type that it brings along. */
 export function bodyFrom(init: BodyInit | null | undefined): { body: Body; type: string | null } {
   if (init === null || init === undefined) return { body: emptyBody(), type: null }
-  if (typeof init === 'string') return { body: { source: toUSVString(init), stream: null, used: false }, type: 'text/plain;charset=UTF-8' }
+  if (typeof init === 'string')
+    return { body: { source: toUSVString(init), stream: null, used: false }, type: 'text/plain;charset=UTF-8' }
   if (isStream(init)) {
     if (streamLocked(init)) throw new TypeError('The body is a stream that is locked or has been read')
     return { body: { source: null, stream: init, used: false }, type: null }
@@ -80,7 +83,10 @@ export function bodyFrom(init: BodyInit | null | undefined): { body: Body; type:
   const bytes = bytesOf(init)
   if (bytes !== null) return { body: { source: copyBytes(bytes), stream: null, used: false }, type: null }
   if (init instanceof URLSearchParams) {
-    return { body: { source: `${init as unknown as string}`, stream: null, used: false }, type: 'application/x-www-form-urlencoded;charset=UTF-8' }
+    return {
+      body: { source: `${init as unknown as string}`, stream: null, used: false },
+      type: 'application/x-www-form-urlencoded;charset=UTF-8',
+    }
   }
   return { body: { source: toUSVString(init), stream: null, used: false }, type: 'text/plain;charset=UTF-8' }
 }
@@ -106,7 +112,8 @@ export function isUnusable(body: Body): boolean {
 export function streamOf(body: Body): ReadableStream | null {
   if (body.stream !== null || body.source === null) return body.stream
   const source = body.source
-  body.stream = source instanceof HostBody ? source.toStream() : streamOfBytes(typeof source === 'string' ? utf8Encode(source) : source)
+  body.stream =
+    source instanceof HostBody ? source.toStream() : streamOfBytes(typeof source === 'string' ? utf8Encode(source) : source)
   if (body.used) getReader(body.stream)
   return body.stream
 }
@@ -148,7 +155,8 @@ async function bytesOfBody(body: Body): Promise<Uint8Array> {
   const taken = takeBody(body)
   if (taken === null) return new Uint8Array(0)
   if (typeof taken === 'string') return utf8Encode(taken)
-  if (taken instanceof HostBody) return taken.readAll()
+  // `return` of a promise from an async function would call its `then`, which the tenant can replace; `await` does not.
+  if (taken instanceof HostBody) return await taken.readAll()
   if (!(taken instanceof ByteReader)) return copyBytes(taken)
   const chunks: Uint8Array[] = []
   let length = 0
@@ -187,13 +195,13 @@ export function mixinBody(prototype: object, bodyOf: (self: unknown) => Body): v
       return offset === 0 && length === buffer.byteLength ? buffer : arrayBufferSlice(buffer, offset, offset + length)
     },
     async bytes() {
-      return bytesOfBody(bodyOf(this))
+      return await bytesOfBody(bodyOf(this))
     },
     async json() {
       return jsonParse(await textOfBody(bodyOf(this)))
     },
     async text() {
-      return textOfBody(bodyOf(this))
+      return await textOfBody(bodyOf(this))
     },
   }
   for (const name of Object.keys(methods)) define(name, { value: (methods as Record<string, unknown>)[name], writable: true })

@@ -1,7 +1,7 @@
 import { abortReason, addAbortAlgorithm, isAborted, removeAbortAlgorithm } from './abort.ts'
 import { ByteReader, takeBody } from './body.ts'
 import { HostBody } from './host-body.ts'
-import { cancelOperation, endOperation, incomingBody, startOperation } from './operations.ts'
+import { cancelOperation, startOperation } from './operations.ts'
 import { currentFields, isRequest, Request, requestParts } from './request.ts'
 import type { RequestInit } from './request.ts'
 import { incomingResponse } from './response.ts'
@@ -24,15 +24,13 @@ export async function fetch(input: string | URL | Request, init?: RequestInit): 
     if (signal !== null) removeAbortAlgorithm(signal, abort)
   })
   if (signal !== null) addAbortAlgorithm(signal, abort)
-  const head = await result
-  const hasBody = head.hasBody as boolean
-  if (!hasBody) endOperation(id)
+  const { head, body: incoming } = await result
   return incomingResponse({
     status: head.status as number,
     statusText: head.statusText as string,
     url: head.url as string,
     redirected: head.redirected as boolean,
     fields: head.headers as string[],
-    body: hasBody ? incomingBody(id) : null,
+    body: incoming,
   })
 }

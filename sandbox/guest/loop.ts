@@ -3,16 +3,17 @@ import { ByteReader, cancelBody, takeBody } from './body.ts'
 import { eventBegan, eventEnded, runAs } from './current.ts'
 import { DOMException } from './dom-exception.ts'
 import { HostBody } from './host-body.ts'
-import {
-  operationChunk,
-  operationCredit,
-  operationDone,
-  operationEnd,
-  operationFailed,
-} from './operations.ts'
+import { operationChunk, operationCredit, operationDone, operationEnd, operationFailed } from './operations.ts'
 import { log, resetLog } from './log.ts'
-import { post, progress } from './outbox.ts'
-import { objectCreate, objectDefineProperty, PromiseConstructor, reflectApply, typedArrayByteLength, typedArraySlice } from './primordials.ts'
+import { post } from './outbox.ts'
+import {
+  objectCreate,
+  objectDefineProperty,
+  PromiseConstructor,
+  reflectApply,
+  typedArrayByteLength,
+  typedArraySlice,
+} from './primordials.ts'
 import { BodyKind, Emit, INITIAL_CREDIT, Submit, SUBMIT_FIELDS } from '../protocol.ts'
 import type { Batch, PlainObject } from '../protocol.ts'
 import { describe, reportException } from './report.ts'
@@ -23,8 +24,19 @@ import { fireTimer } from './timers.ts'
 type Handler = (subject: unknown, env: unknown, context: unknown) => unknown
 
 /** What the module exports: functions of the default export, called with it as `this`. */
-const handlers: { subject: unknown; fetch: Handler | null; scheduled: Handler | null } = { subject: null, fetch: null, scheduled: null }
+const handlers: { subject: unknown; fetch: Handler | null; scheduled: Handler | null } = {
+  subject: null,
+  fetch: null,
+  scheduled: null,
+}
 let env: unknown
+
+/** How many events of the batch at hand have had their handler called: memory of the host's, which it reads at any time. */
+let begun = new Int32Array(1)
+
+export function shareProgress(memory: ArrayBuffer): void {
+  begun = new Int32Array(memory)
+}
 
 /** One call of a handler, until its answer has left and its `waitUntil` promises have settled. */
 interface EventState {
@@ -43,9 +55,9 @@ const events = objectCreate(null) as { [id: number]: EventState | undefined }
 
 /** The only entry after start. Called by the host, under a budget, with messages in the order they were submitted. */
 export function dispatch(batch: Batch): void {
-  progress.begun = 0
+  begun[0] = 0
   resetLog(0)
-  for (let at = 0; at < batch.length; ) {
+  for (let at = 0; at < batch.length;) {
     const type = batch[at] as number
     const id = batch[at + 1] as number
     switch (type) {
@@ -102,8 +114,10 @@ export function setHandlers(exports: unknown, environment: unknown): string {
     return `The default export is ${subject === null ? 'null' : `a ${typeof subject}`}, not an object with handlers such as fetch.`
   }
   const { fetch, scheduled } = subject as { fetch?: unknown; scheduled?: unknown }
-  if (fetch !== undefined && typeof fetch !== 'function') return `The default export's fetch is not a function but ${typeof fetch}.`
-  if (scheduled !== undefined && typeof scheduled !== 'function') return `The default export's scheduled is not a function but ${typeof scheduled}.`
+  if (fetch !== undefined && typeof fetch !== 'function')
+    return `The default export's fetch is not a function but ${typeof fetch}.`
+  if (scheduled !== undefined && typeof scheduled !== 'function')
+    return `The default export's scheduled is not a function but ${typeof scheduled}.`
   if (fetch === undefined && scheduled === undefined) return 'The default export has no handler: neither fetch nor scheduled.'
   handlers.subject = subject
   handlers.fetch = (fetch as Handler | undefined) ?? null
@@ -122,7 +136,7 @@ function begin(id: number, request: Request | null, incoming: HostBody | null): 
   const event: EventState = { id, request, pending: 1, incoming, credit: INITIAL_CREDIT, wake: null, aborted: false }
   events[id] = event
   eventBegan(id)
-  progress.begun++
+  begun[0]!++
   return event
 }
 
@@ -225,7 +239,7 @@ async function sendBody(event: EventState, body: HostBody | ByteReader): Promise
 /** One chunk of the tenant's may be larger than what the host has room for: it leaves in pieces. */
 async function sendChunk(event: EventState, chunk: Uint8Array): Promise<void> {
   const length = typedArrayByteLength(chunk)
-  for (let at = 0; at < length && !event.aborted; ) {
+  for (let at = 0; at < length && !event.aborted;) {
     await room(event)
     const end = at + event.credit
     const piece = at === 0 && end >= length ? chunk : typedArraySlice(chunk, at, end)

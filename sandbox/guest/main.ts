@@ -11,9 +11,9 @@ import { CustomEvent, ErrorEvent, PromiseRejectionEvent } from './events.ts'
 import { fetch } from './fetch.ts'
 import { Headers } from './headers.ts'
 import { log, setLogLimit } from './log.ts'
-import { dispatch, handlerNames, setHandlers } from './loop.ts'
+import { dispatch, handlerNames, setHandlers, shareProgress } from './loop.ts'
 import { installNoEval } from './no-eval.ts'
-import { connectOutbox, post, progress } from './outbox.ts'
+import { connectOutbox, flush, post } from './outbox.ts'
 import { objectDefineProperty, promiseThen, promiseResolve } from './primordials.ts'
 import { Emit } from '../protocol.ts'
 import type { Batch, GuestOptions } from '../protocol.ts'
@@ -81,7 +81,17 @@ const interfaces = {
   URLSearchParams,
 }
 for (const [name, value] of Object.entries({ ...interfaces, ...streams })) install(name, value)
-const functions = { atob, btoa, clearInterval: clearTimeout, clearTimeout, fetch, queueMicrotask, setInterval, setTimeout, structuredClone }
+const functions = {
+  atob,
+  btoa,
+  clearInterval: clearTimeout,
+  clearTimeout,
+  fetch,
+  queueMicrotask,
+  setInterval,
+  setTimeout,
+  structuredClone,
+}
 for (const [name, value] of Object.entries(functions)) install(name, value, true)
 install('console', console)
 install('crypto', crypto, true)
@@ -92,13 +102,14 @@ install('reportError', reportException, true)
 installNoEval(scope)
 
 install('__skep', {
-  progress,
+  flush,
   /** Before the bundle runs. `emit` takes batches for the host. Returns the entry for every later message. */
-  connect(emit: (batch: Batch) => void, options: GuestOptions): (now: number, batch: Batch) => void {
+  connect(emit: (batch: Batch) => void, options: GuestOptions, progress: ArrayBuffer): (now: number, batch: Batch) => void {
     delete scope.__skep
     // V8 puts these into every context that it makes from a snapshot.
     removeWaits(scope)
     connectOutbox(emit)
+    shareProgress(progress)
     setLogLimit(options.logBytes)
     random = createRandom(options.seed)
     clock.setNow(options.now)
@@ -114,7 +125,9 @@ install('__skep', {
       started(exports)
       return
     }
-    void promiseThen(exports as Promise<unknown>, started, (error) => post(Emit.started, describe(error).message, describe(error).stack, []))
+    void promiseThen(exports as Promise<unknown>, started, (error) =>
+      post(Emit.started, describe(error).message, describe(error).stack, []),
+    )
   },
 })
 let environment: unknown

@@ -10,13 +10,18 @@ import { objectCreate, PromiseConstructor, typedArrayByteLength, typedArraySlice
 /** What the guest asked the host to do and has not heard the end of. */
 interface Operation {
   event: number
-  resolve: (result: PlainObject) => void
+  resolve: (result: OperationResult) => void
   reject: (error: unknown) => void
   /** The body that comes back, once there is one. */
   incoming: HostBody | null
   outgoing: OutgoingBody | null
   /** Called once it has ended, in whatever way. */
   ended: () => void
+}
+
+export interface OperationResult {
+  head: PlainObject
+  body: HostBody | null
 }
 
 const unset = () => {}
@@ -28,7 +33,7 @@ export function startOperation(name: string, argument: PlainObject, outgoing: By
   const id = ++lastId
   // Every field is an own one from the start: a setter on Object.prototype would take what is assigned later.
   const operation: Operation = { event: currentEvent(), resolve: unset, reject: unset, incoming: null, outgoing: null, ended }
-  const result = new PromiseConstructor<PlainObject>((resolve, reject) => {
+  const result = new PromiseConstructor<OperationResult>((resolve, reject) => {
     operation.resolve = resolve
     operation.reject = reject
   })
@@ -48,9 +53,18 @@ export function cancelOperation(id: number, error: unknown): void {
   operation.incoming?.fail(error)
 }
 
-/** The body of an operation that has answered. */
-export function incomingBody(id: number): HostBody {
-  const body = new HostBody(
+/** The body is there from now on: its chunks may be in the same batch, and whoever awaits the answer runs after that. */
+export function operationDone(id: number, head: PlainObject): void {
+  const operation = operations[id]
+  if (operation === undefined) return
+  const body = head.hasBody === true ? incomingBody(id) : null
+  operation.incoming = body
+  if (body === null) finish(id, operation, undefined)
+  runAs(operation.event, () => operation.resolve({ head, body }))
+}
+
+function incomingBody(id: number): HostBody {
+  return new HostBody(
     (bytes) => post(Emit.operationCredit, id, bytes),
     () => {
       const operation = operations[id]
@@ -59,17 +73,6 @@ export function incomingBody(id: number): HostBody {
       post(Emit.operationCancel, id)
     },
   )
-  const operation = operations[id]
-  // It was cut between its answer and now.
-  if (operation === undefined) body.fail(new DOMException('The request was cut off', 'AbortError'))
-  else operation.incoming = body
-  return body
-}
-
-export function operationDone(id: number, result: PlainObject): void {
-  const operation = operations[id]
-  if (operation === undefined) return
-  runAs(operation.event, () => operation.resolve(result))
 }
 
 export function operationFailed(id: number, name: string, message: string): void {
@@ -93,12 +96,6 @@ export function operationEnd(id: number): void {
 
 export function operationCredit(id: number, bytes: number): void {
   operations[id]?.outgoing?.grant(bytes)
-}
-
-/** Forgets an operation that has answered and has no body to come. */
-export function endOperation(id: number): void {
-  const operation = operations[id]
-  if (operation !== undefined) finish(id, operation, undefined)
 }
 
 /** What is still to be sent into it has nowhere to go. */

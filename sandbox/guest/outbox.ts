@@ -4,12 +4,9 @@ import type { Batch, Field } from '../protocol.ts'
 /**
  * What leaves the isolate. Messages of one run of microtasks leave together: the first of them schedules the flush two
  * microtasks on, by when the batch-mates that answer at once have added theirs; slower ones get a flush of their own.
- *
- * The host reads this object as well, after it has stopped a run: `begun` is how far the batch at hand had got (events
- * whose handler had been called), and `outbox` holds the answers that had not left yet.
  */
-export const progress = { begun: 0, outbox: emptyBatch() }
 let send: (batch: Batch) => void = () => {}
+let outbox = emptyBatch()
 let size = 0
 
 export function connectOutbox(emit: (batch: Batch) => void): void {
@@ -18,7 +15,6 @@ export function connectOutbox(emit: (batch: Batch) => void): void {
 
 /** No rest parameter and no `push`: this runs several times an event. */
 export function post(type: number, first: Field, second?: Field, third?: Field, fourth?: Field): void {
-  const { outbox } = progress
   if (size === 0) void flushSoon()
   outbox[size++] = type
   outbox[size++] = first
@@ -32,8 +28,14 @@ export function post(type: number, first: Field, second?: Field, third?: Field, 
 async function flushSoon(): Promise<void> {
   await undefined
   await undefined
-  const batch = progress.outbox
-  progress.outbox = emptyBatch()
+  flush()
+}
+
+/** Also called by the host, once it has stopped a run that had something to say. */
+export function flush(): void {
+  if (size === 0) return
+  const batch = outbox
+  outbox = emptyBatch()
   size = 0
   send(batch)
 }

@@ -37,21 +37,21 @@ const SPECIAL_IPV6 = ['::/3', '4000::/2', '8000::/1', '2001::/23', '2001:db8::/3
 interface Rule {
   /** Lower-case host name, or undefined for addresses. */
   host: string | undefined
-  addresses: BlockList | undefined
+  addresses: Addresses | undefined
   port: number | undefined
 }
 
 export class EgressRules {
-  readonly #special = new BlockList()
+  readonly #special = new Addresses()
   readonly #allow: Rule[]
   readonly #deny: Rule[]
 
   constructor(egress: Egress) {
-    for (const network of SPECIAL_IPV4) addNetwork(this.#special, network)
-    for (const network of SPECIAL_IPV6) addNetwork(this.#special, network)
+    for (const network of SPECIAL_IPV4) this.#special.add(network)
+    for (const network of SPECIAL_IPV6) this.#special.add(network)
     // The machine's own addresses may be public ones; its other services are nobody's to reach from inside.
     for (const list of Object.values(networkInterfaces())) {
-      for (const { address, family } of list ?? []) this.#special.addAddress(address, family === 'IPv6' ? 'ipv6' : 'ipv4')
+      for (const { address } of list ?? []) this.#special.add(address)
     }
     this.#allow = egress.allow.map(parseRule)
     this.#deny = egress.deny.map(parseRule)
@@ -63,19 +63,31 @@ export class EgressRules {
     const host = hostname.toLowerCase().replace(/\.$/, '')
     if (this.#deny.some((rule) => applies(rule, address, port, host))) return `${hostname}:${port} is denied by the operator`
     if (this.#allow.some((rule) => applies(rule, address, port, host))) return ''
-    if (has(this.#special, address)) return `${hostname} is not a public address`
+    if (this.#special.has(address)) return `${hostname} is not a public address`
     return ''
   }
 }
 
 function applies(rule: Rule, address: string, port: number, host: string): boolean {
   if (rule.port !== undefined && rule.port !== port) return false
-  return rule.host === undefined ? has(rule.addresses!, address) : rule.host === host
+  return rule.host === undefined ? rule.addresses!.has(address) : rule.host === host
 }
 
-function has(list: BlockList, address: string): boolean {
-  const plain = unwrap(address)
-  return list.check(plain, isIP(plain) === 6 ? 'ipv6' : 'ipv4')
+/** Networks of both families, apart: one list of Node's takes an IPv4 address for the mapped one, which `::/3` contains. */
+class Addresses {
+  readonly #ipv4 = new BlockList()
+  readonly #ipv6 = new BlockList()
+
+  add(network: string): void {
+    const [address, bits] = network.replace(/%.*$/, '').split('/') as [string, string | undefined]
+    if (isIP(address) === 6) this.#ipv6.addSubnet(address, bits === undefined ? 128 : Number(bits), 'ipv6')
+    else this.#ipv4.addSubnet(address, bits === undefined ? 32 : Number(bits), 'ipv4')
+  }
+
+  has(address: string): boolean {
+    const plain = unwrap(address)
+    return isIP(plain) === 6 ? this.#ipv6.check(plain, 'ipv6') : this.#ipv4.check(plain, 'ipv4')
+  }
 }
 
 /** `::ffff:127.0.0.1` reaches 127.0.0.1; it is judged as that. */
@@ -99,17 +111,11 @@ function parseRule(entry: string): Rule {
     if (!/^[a-z0-9_.-]+$/i.test(target)) throw bad()
     return { host: target.toLowerCase(), addresses: undefined, port }
   }
-  const addresses = new BlockList()
+  const addresses = new Addresses()
   try {
-    addNetwork(addresses, target)
+    addresses.add(target)
   } catch {
     throw bad()
   }
   return { host: undefined, addresses, port }
-}
-
-function addNetwork(list: BlockList, network: string): void {
-  const [address, bits] = network.split('/') as [string, string | undefined]
-  const family = isIP(address) === 6 ? 'ipv6' : 'ipv4'
-  list.addSubnet(address, bits === undefined ? (family === 'ipv6' ? 128 : 32) : Number(bits), family)
 }

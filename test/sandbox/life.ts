@@ -21,8 +21,18 @@ export function lifeCases(factory: () => SandboxFactory): void {
     ['a throw at the top level', `(() => { throw new RangeError('not today') })()`, /top level threw: .*not today/],
     ['something thrown that is no error', `(() => { throw 'words' })()`, /top level threw: words/],
     ['an endless loop', 'for (;;);', /top level used more than 50 ms/, { limits: { startMs: 50 } }],
-    ['an endless chain of promises', `(async () => { for (;;) await 0 })(); ({ default: { fetch() {} } })`, /used more than 50 ms/, { limits: { startMs: 50 } }],
-    ['too much memory', 'let all = []; for (;;) all = [all, {}, []]', /used more than 16 MB of memory/, { limits: { memoryMb: 16, startMs: 20_000 } }],
+    [
+      'an endless chain of promises',
+      `(async () => { for (;;) await 0 })(); ({ default: { fetch() {} } })`,
+      /used more than 50 ms/,
+      { limits: { startMs: 50 } },
+    ],
+    [
+      'too much memory',
+      'let all = []; for (;;) all = [all, {}, []]',
+      /used more than 16 MB of memory/,
+      { limits: { memoryMb: 16, startMs: 20_000 } },
+    ],
     ['no default export', '({ other: 1 })', /no default export/],
     ['nothing at all', '', /no default export/],
     ['a default export of null', '({ default: null })', /is null/],
@@ -30,8 +40,18 @@ export function lifeCases(factory: () => SandboxFactory): void {
     ['a fetch that is no function', `({ default: { fetch: 'x' } })`, /fetch is not a function but string/],
     ['no handler', '({ default: {} })', /has no handler/],
     ['a top-level await that rejects', `Promise.reject(new Error('later'))`, /later/, { bundle: { async: true } }],
-    ['a top-level await that rejects after a timer', `new Promise((_, no) => setTimeout(no, 5, new Error('later')))`, /later/, { bundle: { async: true } }],
-    ['a top-level await that never settles', 'new Promise(() => {})', /did not settle within 50 ms/, { bundle: { async: true }, limits: { wallMs: 50 } }],
+    [
+      'a top-level await that rejects after a timer',
+      `new Promise((_, no) => setTimeout(no, 5, new Error('later')))`,
+      /later/,
+      { bundle: { async: true } },
+    ],
+    [
+      'a top-level await that never settles',
+      'new Promise(() => {})',
+      /did not settle within 50 ms/,
+      { bundle: { async: true }, limits: { wallMs: 50 } },
+    ],
     [
       'a loop after a top-level await',
       `new Promise((r) => setTimeout(r, 1)).then(() => { for (;;); })`,
@@ -39,7 +59,12 @@ export function lifeCases(factory: () => SandboxFactory): void {
       { bundle: { async: true }, limits: { startMs: 50 } },
     ],
     ['a missing module', `__skep_modules['a.wasm'].x`, /top level threw/],
-    ['a broken wasm module', '({ default: { fetch() {} } })', /does not start/, { bundle: { modules: { 'a.wasm': new Uint8Array([1, 2, 3]) } } }],
+    [
+      'a broken wasm module',
+      '({ default: { fetch() {} } })',
+      /does not start/,
+      { bundle: { modules: { 'a.wasm': new Uint8Array([1, 2, 3]) } } },
+    ],
   ]
   for (const [what, code, message, options] of refusals) {
     test(`it is refused for ${what}`, async () => {
@@ -83,11 +108,22 @@ export function lifeCases(factory: () => SandboxFactory): void {
   })
 
   test('many sandboxes at once do not see each other', async () => {
-    const probes = Array.from({ length: 8 }, (_, i) => new Probe(factory(), handler(`globalThis.n = (globalThis.n ?? ${i * 100}) + 1; return new Response(String(n) + env.NAME)`), { env: { NAME: `f${i}` } }))
+    const probes = Array.from(
+      { length: 8 },
+      (_, i) =>
+        new Probe(
+          factory(),
+          handler(`globalThis.n = (globalThis.n ?? ${i * 100}) + 1; return new Response(String(n) + env.NAME)`),
+          { env: { NAME: `f${i}` } },
+        ),
+    )
     await Promise.all(probes.map((probe) => probe.sandbox.ready))
     for (const round of [1, 2]) {
       const answers = await Promise.all(probes.map((probe) => probe.get()))
-      assert.deepEqual(answers, probes.map((_, i) => `${i * 100 + round}f${i}`))
+      assert.deepEqual(
+        answers,
+        probes.map((_, i) => `${i * 100 + round}f${i}`),
+      )
     }
     for (const probe of probes) probe.sandbox.dispose()
   })

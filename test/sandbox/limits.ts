@@ -16,7 +16,9 @@ export function limitCases(factory: () => SandboxFactory): void {
     'in a timer': 'await new Promise((r) => setTimeout(r, 1)); for (;;);',
     'in a regular expression': `return new Response(String(/^(a+)+$/.test('a'.repeat(40) + 'b')))`,
     'in catch and finally': 'for (;;) { try { for (;;); } catch {} finally { for (;;); } }',
-    'in many short entries': 'for (;;) { const until = 200_000; for (let i = 0; i < until; i++) Math.sqrt(i); await new Promise((r) => setTimeout(r, 0)) }',
+    'of its microtasks, after another was stopped': 'Promise.resolve().then(() => { for (;;); }); for (;;);',
+    'in many short entries':
+      'for (;;) { const until = 200_000; for (let i = 0; i < until; i++) Math.sqrt(i); await new Promise((r) => setTimeout(r, 0)) }',
   }
   for (const [how, body] of Object.entries(loops)) {
     test(`a loop ${how} is stopped`, async () => {
@@ -39,8 +41,14 @@ export function limitCases(factory: () => SandboxFactory): void {
     const failure = await probe.failure()
     assert.equal(failure.code, 'cpu_exceeded')
     assert.deepEqual(failure.notBegun, [4, 5])
-    assert.deepEqual(probe.messages.filter(([type]) => type === Emit.response).map(([, event]) => event), [1, 2])
-    assert.deepEqual(probe.messages.filter(([type]) => type === Emit.done).map(([, event]) => event), [1, 2])
+    assert.deepEqual(
+      probe.messages.filter(([type]) => type === Emit.response).map(([, event]) => event),
+      [1, 2],
+    )
+    assert.deepEqual(
+      probe.messages.filter(([type]) => type === Emit.done).map(([, event]) => event),
+      [1, 2],
+    )
   })
 
   test('what was dispatched while it ran is named as well', async () => {
@@ -55,7 +63,9 @@ export function limitCases(factory: () => SandboxFactory): void {
   })
 
   test('memory: objects without end', async () => {
-    const probe = new Probe(factory(), handler('let all = []; for (;;) all = [all, {}, []]'), { limits: { memoryMb: 16, cpuMs: 20_000 } })
+    const probe = new Probe(factory(), handler('let all = []; for (;;) all = [all, {}, []]'), {
+      limits: { memoryMb: 16, cpuMs: 20_000 },
+    })
     await probe.sandbox.ready
     probe.send()
     assert.equal((await probe.failure()).code, 'memory_exceeded')
@@ -87,7 +97,11 @@ export function limitCases(factory: () => SandboxFactory): void {
   })
 
   test('a log is cut at its limit, and says so; the next event has a log of its own', async () => {
-    const probe = new Probe(factory(), handler(`for (let i = 0; i < 100; i++) console.log('x'.repeat(100)); return new Response()`), { limits: { logBytes: 1000 } })
+    const probe = new Probe(
+      factory(),
+      handler(`for (let i = 0; i < 100; i++) console.log('x'.repeat(100)); return new Response()`),
+      { limits: { logBytes: 1000 } },
+    )
     await probe.sandbox.ready
     for (const event of [probe.send(), probe.send()]) {
       await probe.done(event)
@@ -99,7 +113,10 @@ export function limitCases(factory: () => SandboxFactory): void {
   })
 
   test('so many timers and no more', async () => {
-    const probe = new Probe(factory(), handler(`let n = 0; try { for (;; n++) setTimeout(() => {}, 1e9) } catch (error) { return new Response(n + error.name) }`))
+    const probe = new Probe(
+      factory(),
+      handler(`let n = 0; try { for (;; n++) setTimeout(() => {}, 1e9) } catch (error) { return new Response(n + error.name) }`),
+    )
     await probe.sandbox.ready
     assert.equal(await probe.get(), '10000QuotaExceededError')
     probe.sandbox.dispose()

@@ -33,11 +33,14 @@ export class Probe implements SandboxObserver {
   /** `code` is a script whose value is the module's namespace. */
   constructor(factory: SandboxFactory, code: string, options: ProbeOptions = {}) {
     const bundle = { code, async: false, modules: {}, sourceMap: '', nodejs: false, ...options.bundle }
-    this.sandbox = factory.create({ name: 'test/function', bundle, env: options.env ?? {}, limits: { ...ROOMY, ...options.limits } }, this)
+    this.sandbox = factory.create(
+      { name: 'test/function', bundle, env: options.env ?? {}, limits: { ...ROOMY, ...options.limits } },
+      this,
+    )
   }
 
   emit(batch: Batch): void {
-    for (let at = 0; at < batch.length; ) {
+    for (let at = 0; at < batch.length;) {
       const next = at + EMIT_FIELDS[batch[at] as number]! + 1
       this.messages.push(batch.slice(at, next))
       at = next
@@ -86,11 +89,16 @@ export class Probe implements SandboxObserver {
   }
 
   logs(event?: number): string[] {
-    return this.messages.filter((message) => message[0] === Emit.log && (event === undefined || message[1] === event)).map((message) => `${message[2] as string}: ${message[3] as string}`)
+    return this.messages
+      .filter((message) => message[0] === Emit.log && (event === undefined || message[1] === event))
+      .map((message) => `${message[2] as string}: ${message[3] as string}`)
   }
 
   /** Submits a request; its event's number. */
-  send(path = '/', init: { method?: string; headers?: string[]; body?: string | Uint8Array | 'stream'; event?: number } = {}): number {
+  send(
+    path = '/',
+    init: { method?: string; headers?: string[]; body?: string | Uint8Array | 'stream'; event?: number } = {},
+  ): number {
     const event = init.event ?? this.newEvent()
     this.sandbox.dispatch(fetchMessage(event, path, init))
     return event
@@ -115,12 +123,19 @@ export class Probe implements SandboxObserver {
     let credited = 0
     const end = await this.until(() => {
       const chunks = this.of(Emit.chunk, event)
-      for (; credited < chunks.length; credited++) this.sandbox.dispatch([Submit.credit, event, (chunks[credited]![2] as Uint8Array).length])
-      return [...this.of(Emit.response, event), ...this.of(Emit.end, event), ...this.of(Emit.broken, event), ...this.of(Emit.failed, event)][0]
+      for (; credited < chunks.length; credited++)
+        this.sandbox.dispatch([Submit.credit, event, (chunks[credited]![2] as Uint8Array).length])
+      return [
+        ...this.of(Emit.response, event),
+        ...this.of(Emit.end, event),
+        ...this.of(Emit.broken, event),
+        ...this.of(Emit.failed, event),
+      ][0]
     })
     if (end[0] === Emit.failed) throw new Error(`${end[2] as string}: ${end[3] as string}`)
     if (end[0] === Emit.broken) throw new Error(`broken: ${end[2] as string}`)
-    if (end[0] === Emit.response) return { status: end[2] as number, headers: end[3] as string[], body: textOf(end[4] as string | Uint8Array | null) }
+    if (end[0] === Emit.response)
+      return { status: end[2] as number, headers: end[3] as string[], body: textOf(end[4] as string | Uint8Array | null) }
     const head = this.of(Emit.head, event)[0]!
     return { status: head[2] as number, headers: head[3] as string[], body: textOf(this.streamed(event)) }
   }
@@ -135,9 +150,18 @@ export class Probe implements SandboxObserver {
   }
 }
 
-export function fetchMessage(event: number, path: string, init: { method?: string; headers?: string[]; body?: string | Uint8Array | 'stream' } = {}): Batch {
+export function fetchMessage(
+  event: number,
+  path: string,
+  init: { method?: string; headers?: string[]; body?: string | Uint8Array | 'stream' } = {},
+): Batch {
   const streams = init.body === 'stream'
-  const whole = typeof init.body === 'string' && !streams ? new TextEncoder().encode(init.body) : init.body instanceof Uint8Array ? init.body : null
+  const whole =
+    typeof init.body === 'string' && !streams
+      ? new TextEncoder().encode(init.body)
+      : init.body instanceof Uint8Array
+        ? init.body
+        : null
   const kind = streams ? BodyKind.stream : whole === null ? BodyKind.none : BodyKind.whole
   const method = init.method ?? (kind === BodyKind.none ? 'GET' : 'POST')
   return [Submit.fetch, event, `request-${event}`, method, `http://function.test${path}`, [...(init.headers ?? [])], kind, whole]

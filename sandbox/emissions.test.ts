@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { checkBatch, sortOut } from './emissions.ts'
 import { EMIT_FIELDS, Emit } from './protocol.ts'
 import type { Batch } from './protocol.ts'

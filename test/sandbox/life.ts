@@ -1,13 +1,16 @@
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { after, test } from 'node:test'
+import { bundle, closeBundler } from '../../bundler/bundle.ts'
 import type { SkepError } from '../../host/errors.ts'
-import { Submit } from '../../sandbox/protocol.ts'
+import { Emit, Submit } from '../../sandbox/protocol.ts'
 import type { SandboxFactory } from '../../sandbox/sandbox.ts'
 import { handler, Probe } from './probe.ts'
 import type { ProbeOptions } from './probe.ts'
 
 /** A sandbox starts, or says why not, and ends. */
 export function lifeCases(factory: () => SandboxFactory): void {
+  after(closeBundler)
+
   test('it is ready when the bundle has run, and says which handlers there are', async () => {
     const probe = new Probe(factory(), `({ default: { fetch() {}, scheduled() {} }, other: 1 })`)
     const report = await probe.sandbox.ready
@@ -78,6 +81,19 @@ export function lifeCases(factory: () => SandboxFactory): void {
       assert.deepEqual(probe.failures, [], 'ended is not called')
     })
   }
+
+  test('stacks name the author’s own lines', async () => {
+    const source = `export default {\n  async fetch() {\n    await null\n    throw new Error('mine')\n  }\n}\n`
+    const { bundle: made } = await bundle({ code: source })
+    const probe = new Probe(factory(), made.code, { bundle: made })
+    await probe.sandbox.ready
+    const event = probe.send()
+    await probe.done(event)
+    const stack = probe.of(Emit.failed, event)[0]![4] as string
+    assert.match(stack, /^Error: mine\n.*:4:11\)?/)
+    assert.doesNotMatch(stack, /bundle\.js|skep\//)
+    probe.sandbox.dispose()
+  })
 
   test('a top-level await may use timers', async () => {
     const code = `(async () => { await new Promise((r) => setTimeout(r, 5)); return { default: { fetch: () => new Response('up') } } })()`

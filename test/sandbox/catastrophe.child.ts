@@ -1,0 +1,18 @@
+/** Loses an isolate inline: V8 asks for one block that is too large while a Map grows. Prints what the host hears, as JSON. */
+import { createInlineFactory } from '../../sandbox/inline.ts'
+import { handler, Probe } from './probe.ts'
+
+const tainted: string[] = []
+const factory = await createInlineFactory({ egress: { allow: [], deny: [] }, tainted: (reason) => tainted.push(reason) })
+const other = new Probe(factory, handler(`return new Response('still here')`))
+const lost = new Probe(factory, handler('const map = new Map(); for (let i = 0; ; i++) map.set(i, i)'), {
+  limits: { memoryMb: 64, cpuMs: 60_000 },
+})
+await Promise.all([other.sandbox.ready, lost.sandbox.ready])
+lost.send()
+const { code } = await lost.failure()
+const after = new Probe(factory, handler(`return new Response('new ones too')`))
+await after.sandbox.ready
+console.log(JSON.stringify({ code, answers: [await other.get(), await after.get()], tainted: tainted.length }))
+// An ordinary exit waits for the parked thread for ever.
+process.kill(process.pid, 'SIGKILL')

@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events'
 import { randomBytes } from 'node:crypto'
 import { decodeBundle, hashBytes } from '../bundler/artifact.ts'
+import type { Bundle } from '../bundler/artifact.ts'
 import type { Limits } from '../sandbox/limits.ts'
 import type { SandboxFactory, SandboxSpec } from '../sandbox/sandbox.ts'
 import { DATA_CODES } from './answer.ts'
@@ -184,7 +185,7 @@ export class HostCore extends EventEmitter<HostEvents> {
     if (hashBytes(bundle.bytes) !== record.bundle) throw corrupt(bundleKey, 'does not have the content that its name says')
     const limits: Limits = { ...this.#config.limits }
     Object.assign(limits, record.settings.limits)
-    return { name: `${tenant}/${fn}`, bundle: decodeBundle(bundle.bytes), env: record.settings.vars, limits }
+    return { name: `${tenant}/${fn}`, bundle: decodeStored(bundleKey, bundle.bytes), env: record.settings.vars, limits }
   }
 
   #functionLog(version: VersionRef, entry: FunctionLog): void {
@@ -235,6 +236,14 @@ export class HostCore extends EventEmitter<HostEvents> {
 
 function nameOf(version: VersionRef): string {
   return `${version.tenant}/${version.function}`
+}
+
+function decodeStored(key: string, bytes: Uint8Array): Bundle {
+  try {
+    return decodeBundle(bytes)
+  } catch {
+    throw corrupt(key, 'is no bundle of this version of skep')
+  }
 }
 
 function corrupt(key: string, what: string): SkepError {

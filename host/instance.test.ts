@@ -325,3 +325,12 @@ test('a guest cannot fill the log, neither of one event nor beside all', async (
   factory.last.emit(Emit.log, 0, 'info', 'again')
   assert.equal(lines(), 42)
 })
+
+test('an answer without a body ends at its head, and the guest stops making one', async () => {
+  const { factory, run } = openPool()
+  const { exchange } = await run()
+  exchange.method = 'HEAD'
+  factory.last.emit(Emit.head, 1, 200, [], Emit.chunk, 1, new Uint8Array(10))
+  assert.deepEqual(exchange.calls, ['start 200', 'end'])
+  assert.equal(factory.last.messages('abort').length, 1)
+})

@@ -318,12 +318,20 @@ export class Instance implements SandboxObserver, CallRunner {
     const status = batch[at + 2] as number
     const headers = batch[at + 3] as string[]
     try {
-      if (batch[at] === Emit.head) call.start(status, headers)
+      if (batch[at] === Emit.head) this.#start(call, status, headers)
       else call.respond(status, headers, batch[at + 4] as string | Uint8Array | null)
     } catch (error) {
       this.#log(call.event, 'error', `bad_response: ${(error as Error).message}`)
       call.fail('bad_response')
     }
+  }
+
+  #start(call: Call, status: number, headers: string[]): void {
+    call.start(status, headers)
+    if (call.exchange.method !== 'HEAD' && status !== 204 && status !== 205 && status !== 304) return
+    // Nobody reads this body, and it may have no end.
+    call.end()
+    this.#sandbox.dispatch([Submit.abort, call.event, 'The answer has no body'])
   }
 
   /** A guest in hostile hands could ask for a whole body at once, and for more than there is. */

@@ -1,4 +1,5 @@
 import type { SandboxFactory, SandboxFailure, SandboxSpec } from '../sandbox/sandbox.ts'
+import { DATA_CODES } from './answer.ts'
 import type { Call } from './call.ts'
 import { systemClock } from './clock.ts'
 import type { Clock } from './clock.ts'
@@ -192,7 +193,8 @@ export class Pool {
   }
 
   #loadFailed(slot: Slot, error: unknown): void {
-    const coded = error instanceof SkepError ? error : new SkepError('internal', 'A load failed', { cause: error })
+    const isKnown = error instanceof SkepError && DATA_CODES.has(error.code)
+    const coded = isKnown ? error : new SkepError('internal', 'A load failed', { cause: error })
     const count = (this.#failures.get(slot.key)?.count ?? 0) + 1
     const pause = Math.min(RETRY_MOST, RETRY_FIRST * 2 ** (count - 1))
     // A lost cell or an absent store is no fault of the function: it is tried again at the next call.

@@ -2,7 +2,7 @@ import type { Exchange, ExchangeObserver, FlatHeaders } from '../listener/listen
 
 /** A client that a test plays. */
 export class FakeExchange implements Exchange {
-  readonly method = 'GET'
+  method = 'GET'
   readonly url = 'http://a.test/'
   readonly hostname = 'a.test'
   readonly headers: FlatHeaders = []

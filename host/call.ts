@@ -150,8 +150,10 @@ export class Call implements ExchangeObserver {
   write(bytes: Uint8Array): boolean {
     if (this.phase !== 'answering') return true
     if (this.#unread >= INITIAL_CREDIT) return false
-    if (this.exchange.write(bytes)) this.runner?.credit(this, bytes.length)
-    else this.#unread += bytes.length
+    // Once they are out, what was freed has no length any more.
+    const { length } = bytes
+    if (this.exchange.write(bytes, true)) this.runner?.credit(this, length)
+    else this.#unread += length
     return true
   }
 

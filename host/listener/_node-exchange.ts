@@ -2,6 +2,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { byteLength, hasHighBytes, headLength, isBodiless, ownHeaders } from './_headers.ts'
 import { DISCARD_BYTES } from './_limits.ts'
+import { free, own } from './_owned.ts'
 import { plainAddress } from './_request.ts'
 import type { Exchange, ExchangeObserver, FlatHeaders } from './listener.ts'
 
@@ -163,11 +164,13 @@ export class NodeExchange implements Exchange {
     return this.#highBytes && typeof chunk === 'string' ? Buffer.from(chunk) : chunk
   }
 
-  write(chunk: string | Uint8Array): boolean {
+  write(chunk: string | Uint8Array, owned = false): boolean {
     if (this.#phase !== 'streaming') return false
     if (this.#bodiless) return true
     if (chunk.length === 0) return !this.#waitsForDrain
-    if (this.#res.write(this.#bytes(chunk))) return !this.#waitsForDrain
+    const bytes = this.#bytes(chunk)
+    if (owned && typeof bytes !== 'string') own(bytes)
+    if (this.#res.write(bytes, () => free(bytes))) return !this.#waitsForDrain
     if (!this.#waitsForDrain) {
       this.#waitsForDrain = true
       this.#res.once('drain', () => {

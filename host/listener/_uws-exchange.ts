@@ -3,6 +3,7 @@ import { byteLength, headBytes, headLength, headText, isBodiless } from './_head
 import { DISCARD_BYTES } from './_limits.ts'
 import { addressText } from './_request.ts'
 import type { UwsResponse } from './_uws-api.ts'
+import { free, own } from './_owned.ts'
 import type { Exchange, ExchangeObserver, FlatHeaders } from './listener.ts'
 
 /** What the exchanges of one listener share. */
@@ -188,11 +189,12 @@ export class UwsExchange implements Exchange {
     this.#phase = 'streaming'
   }
 
-  write(chunk: string | Uint8Array): boolean {
+  write(chunk: string | Uint8Array, owned = false): boolean {
     if (this.#phase !== 'streaming') return false
     if (this.#bodiless) return true
     if (chunk.length === 0) return !this.#blocked
     const bytes = typeof chunk === 'string' && chunk.length > SLICE / 4 ? Buffer.from(chunk) : chunk
+    if (owned && typeof bytes !== 'string') own(bytes)
     if (this.#blocked) this.#pending.push(bytes)
     else this.#push(bytes)
     return !this.#blocked
@@ -207,7 +209,8 @@ export class UwsExchange implements Exchange {
         at += slice.byteLength
         this.#slice = SLICE
         this.#blocked = !this.#send(slice)
-        if (this.#blocked && at < bytes.byteLength) this.#pending.unshift(bytes.subarray(at))
+        if (at >= bytes.byteLength) free(bytes)
+        else if (this.#blocked) this.#pending.unshift(bytes.subarray(at))
       }
     }
     if (!this.#blocked) return

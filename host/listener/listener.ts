@@ -62,8 +62,11 @@ export interface Exchange {
   respond(status: number, headers: FlatHeaders, body?: string | Uint8Array): void
   /** The head of a streamed answer; `write` and `end` or `abort` follow. It may leave only with the first chunk. */
   start(status: number, headers: FlatHeaders): void
-  /** False: enough for now, the observer's `drained` says when to go on. What was given is kept either way, and not the caller's any more. */
-  write(chunk: string | Uint8Array): boolean
+  /**
+   * False: enough for now, the observer's `drained` says when to go on. What was given is kept either way, and not the
+   * caller's any more. `owned`: where the chunk is the whole of its buffer, the buffer may be emptied once it is out.
+   */
+  write(chunk: string | Uint8Array, owned?: boolean): boolean
   end(): void
   /** Cuts the connection, so that the client sees a broken answer and not a short one. */
   abort(): void

@@ -59,13 +59,17 @@ suite('a cell', { timeout: 60_000 }, () => {
         `await new Promise((r) => { globalThis.finish = r; if (request.url.endsWith('/finish')) r() }); return new Response('done')`,
       ),
     )
-    const lost = new Probe(factory, handler('const map = new Map(); for (let i = 0; ; i++) map.set(i, i)'), {
-      limits: { memoryMb: 64, cpuMs: 60_000 },
-    })
-    await Promise.all([probe.sandbox.ready, lost.sandbox.ready])
+    await probe.sandbox.ready
     const [pid] = factory.pids
-    lost.send()
-    assert.equal((await lost.failure()).code, 'memory_exceeded')
+    // V8 now and then stops such code in good time: another try, then. The next failure comes after the word of the taint.
+    while (probe.retired === 0) {
+      const lost = new Probe(factory, handler('const map = new Map(); for (let i = 0; ; i++) map.set(i, i)'), {
+        limits: { memoryMb: 64, cpuMs: 60_000 },
+      })
+      await lost.sandbox.ready
+      lost.send()
+      assert.equal((await lost.failure()).code, 'memory_exceeded')
+    }
     await probe.until(() => probe.retired === 1)
     assert.equal(await probe.get('/finish'), 'done')
     const next = new Probe(factory, handler(`return new Response('elsewhere')`))

@@ -40,7 +40,7 @@ export async function bundle(source: BundleSource, options: BundleOptions = {}):
   const nodejs = options.nodejs ?? false
   const modules = new Map<string, Uint8Array>()
   const settings = buildOptions(entry, modules, options.minify ?? true)
-  const built = await build(settings, false, (messages) => bundleFailed(entry.name, messages, nodejs))
+  const built = await build(settings, false, (messages) => bundleFailed(entry.name, messages))
 
   const { result, async } = built
   const format = result.metafile.inputs[entry.input]?.format
@@ -61,7 +61,7 @@ export async function bundle(source: BundleSource, options: BundleOptions = {}):
   const inputs = [...inputNames]
     .map((input) => resolve(entry.root, input.replace('(disabled):', '')))
     .filter((path) => existsSync(path))
-  return { bundle: made, warnings: result.warnings.map((warning) => formatMessage(warning, nodejs)), inputs }
+  return { bundle: made, warnings: result.warnings.map((warning) => formatMessage(warning)), inputs }
 }
 
 /** Ends esbuild's process, which otherwise waits, unreferenced, for the next build. A later `bundle` starts another. */

@@ -53,11 +53,9 @@ describe('errors', () => {
 
   test('modules of Node.js', async () => {
     const code = `import path from 'node:path'\nimport fs from 'fs'\nexport default { path, fs }`
-    const without = await failure(make({ 'i.ts': code }))
-    assert.match(without.message, /i\.ts:1:18: "node:path" is a module of Node\.js: set nodejs: true in skep\.yaml/)
-    assert.match(without.message, /i\.ts:2:16: "fs" is a module of Node\.js that functions do not have/)
-    const withNodejs = await failure(make({ 'i.ts': code }, { nodejs: true }))
-    assert.match(withNodejs.message, /"node:path" is a module of Node\.js that this version of skep does not have yet/)
+    const { message } = await failure(make({ 'i.ts': code }))
+    assert.match(message, /i\.ts:1:18: "node:path" is a module of Node\.js that this version of skep does not have yet/)
+    assert.match(message, /i\.ts:2:16: "fs" is a module of Node\.js that functions do not have/)
     // A package of the same name is what the import means.
     const files = { 'i.ts': `import x from 'events'; export default x`, 'node_modules/events/index.js': `module.exports = 'npm'` }
     assert.equal((await run(files)).default, 'npm')

@@ -32,10 +32,10 @@ export function awaitsAtTopLevel(message: Message): boolean {
   return message.text.startsWith('Top-level await is currently not supported with the "iife"')
 }
 
-export function bundleFailed(entry: string, messages: Message[], nodejs: boolean): SkepError {
+export function bundleFailed(entry: string, messages: Message[]): SkepError {
   return failed(
     entry,
-    messages.slice(0, MAX_ERRORS).map((message) => describe(message, nodejs, entry)),
+    messages.slice(0, MAX_ERRORS).map((message) => describe(message, entry)),
     messages.length,
   )
 }
@@ -48,11 +48,11 @@ function failed(entry: string, errors: BundleError[], count: number): SkepError 
   })
 }
 
-export function formatMessage(message: Message, nodejs: boolean): string {
-  return format(describe(message, nodejs, ''))
+export function formatMessage(message: Message): string {
+  return format(describe(message, ''))
 }
 
-function describe({ text, location, notes }: Message, nodejs: boolean, entry: string): BundleError {
+function describe({ text, location, notes }: Message, entry: string): BundleError {
   const advice = notes
     .filter((note) => !/as external to exclude|platform: ['"]node['"]/.test(note.text))
     .map((note) => (note.location ? `${note.text} ${note.location.file}:${note.location.line}` : note.text))
@@ -70,7 +70,7 @@ function describe({ text, location, notes }: Message, nodejs: boolean, entry: st
     Object.assign(place, { file: entry, line: 1, column: 1, lineText: '' })
     if (text.startsWith('No matching export')) return { ...place, text: NO_DEFAULT_EXPORT, notes: [] }
   }
-  if (unresolved !== undefined && isBuiltin(unresolved)) return { ...place, text: builtin(unresolved, nodejs), notes: [] }
+  if (unresolved !== undefined && isBuiltin(unresolved)) return { ...place, text: builtin(unresolved), notes: [] }
   if (unresolved !== undefined && /^(@[\w.-]+\/)?[\w-][\w.-]*(\/|$)/.test(unresolved) && advice.length === 0) {
     const name = unresolved.split('/', unresolved.startsWith('@') ? 2 : 1).join('/')
     advice.push(`If it is a package of npm, install it: npm install ${name}`)
@@ -83,12 +83,11 @@ const PLANNED = new Set(
   'buffer events util path assert url querystring string_decoder stream crypto async_hooks timers process'.split(' '),
 )
 
-function builtin(specifier: string, nodejs: boolean): string {
+function builtin(specifier: string): string {
   const name = specifier.replace(/^node:/, '')
   const module = `"${specifier}" is a module of Node.js`
   if (!PLANNED.has(name.split('/')[0]!))
-    return `${module} that functions do not have, also when you set nodejs: true in skep.yaml`
-  if (!nodejs) return `${module}: set nodejs: true in skep.yaml`
+    return `${module} that functions do not have`
   return `${module} that this version of skep does not have yet`
 }
 

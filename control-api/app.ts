@@ -30,7 +30,7 @@ export interface ApiOptions {
   invoke(tenant: string, fn: string, request: Request, version?: string): Promise<Response>
   log: Logger
   /** What `/v1/status` answers. `dataPort` is for everybody, the rest for operators. */
-  status(): { dataPort: number } & Record<string, unknown>
+  status(): Promise<{ dataPort: number } & Record<string, unknown>>
   /** All workers' metrics in Prometheus' text format. */
   metrics(): Promise<string>
   /** False while starting and draining. */

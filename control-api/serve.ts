@@ -46,7 +46,6 @@ export async function serve(options: { config: Config; reload?: () => Promise<Co
   const counters = new Counters()
   const core = new HostCore({ config, store, factory, log, counters })
   let draining = false
-  let workers: unknown[] = []
   const api = createApi({
     registry,
     store,
@@ -59,12 +58,11 @@ export async function serve(options: { config: Config; reload?: () => Promise<Co
       void core.invoke(tenant, fn, exchange, version)
       return exchange.response
     },
-    status: () => ({ dataPort: supervisor.port, store: store.description, draining, pids: supervisor.pids, workers }),
-    metrics: async () => {
-      const { text, workers: stats } = await supervisor.metrics([counters.registry])
-      workers = stats
-      return text
+    status: async () => {
+      const { workers } = await supervisor.metrics()
+      return { dataPort: supervisor.port, store: store.description, draining, pids: supervisor.pids, workers }
     },
+    metrics: async () => (await supervisor.metrics([counters.registry])).text,
     ready: () => !draining && supervisor.pids.length > 0,
   })
   const abandon = async (error: unknown) => {

@@ -25,7 +25,8 @@ export const configSchema = z.strictObject({
   s3: z
     .strictObject({
       endpoint: z.url().optional(),
-      region: z.string().default('us-east-1'),
+      /** Default: the AWS SDK's own look-up, and `us-east-1` for an `endpoint` of one's own. */
+      region: z.string().optional(),
       forcePathStyle: z.boolean().default(true),
     })
     .prefault({}),

@@ -82,7 +82,7 @@ export class Client {
 }
 
 export async function connect(args: ApiArgs): Promise<Client> {
-  const text = args.api ?? process.env['SKEP_API_URL'] ?? 'http://127.0.0.1:8081'
+  const text = args.api ?? (process.env['SKEP_API_URL'] || 'http://127.0.0.1:8081')
   const url = URL.parse(text)
   if (url === null || !/^https?:$/.test(url.protocol))
     throw new UsageError(`--api must be an http or https URL, not ${JSON.stringify(text)}.`)

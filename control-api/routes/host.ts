@@ -46,8 +46,8 @@ const metrics = createRoute({
 
 export function addHostRoutes(app: ApiApp, options: ApiOptions): void {
   app.openapi(limits, (context) => context.json({ limits: { ...options.limits }, ceilings: { ...options.ceilings } }, 200))
-  app.openapi(status, (context) => {
-    const all = options.status()
+  app.openapi(status, async (context) => {
+    const all = await options.status()
     const seen = context.get('token').tenant === '*' ? all : { dataPort: all.dataPort }
     return context.json({ ...seen, ready: options.ready() }, 200)
   })

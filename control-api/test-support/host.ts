@@ -30,7 +30,7 @@ export async function openApi(t: TestContext, changes: Partial<ApiOptions> = {})
     log,
     check: pretendToCheck,
     invoke: pretendToInvoke,
-    status: () => ({ dataPort: 8080, workers: 2 }),
+    status: async () => ({ dataPort: 8080, workers: 2 }),
     metrics: async () => 'skep_up 1\n',
     ready: () => true,
     limits: { ...DEFAULT_LIMITS, bundleBytes: 100_000, bodyBytes: 100_000 },

@@ -86,8 +86,7 @@ const PLANNED = new Set(
 function builtin(specifier: string): string {
   const name = specifier.replace(/^node:/, '')
   const module = `"${specifier}" is a module of Node.js`
-  if (!PLANNED.has(name.split('/')[0]!))
-    return `${module} that functions do not have`
+  if (!PLANNED.has(name.split('/')[0]!)) return `${module} that functions do not have`
   return `${module} that this version of skep does not have yet`
 }
 

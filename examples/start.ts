@@ -17,7 +17,16 @@ async function main(): Promise<void> {
   const api = `http://127.0.0.1:${served.apiPort}`
   const cli = join(root, 'control-api/cli/main.ts')
   const project = join(import.meta.dirname, 'skep.yaml')
-  const { stdout } = await promisify(execFile)(process.execPath, [cli, 'deploy', project, '--json', '--api', api, '--data', config.data])
+  const { stdout } = await promisify(execFile)(process.execPath, [
+    cli,
+    'deploy',
+    project,
+    '--json',
+    '--api',
+    api,
+    '--data',
+    config.data,
+  ])
   const functions = JSON.parse(stdout) as { name: string; urls: string[] }[]
   console.log('\nFunctions:')
   for (const { name, urls } of functions) console.log(`  ${name.padEnd(10)} ${urls.join(' ')}`)

@@ -232,7 +232,9 @@ function claimPort(port: number, address: string): Promise<number> {
     const server = createServer()
     server.once('error', (cause: NodeJS.ErrnoException) => {
       const inUse = cause.code === 'EADDRINUSE'
-      const why = inUse ? 'is in use. Stop what uses it, or choose another with --port (0: any free one)' : `cannot be had (${cause.code})`
+      const why = inUse
+        ? 'is in use. Stop what uses it, or choose another with --port (0: any free one)'
+        : `cannot be had (${cause.code})`
       reject(new SkepError(inUse ? 'port_in_use' : 'invalid_config', `The data port ${address}:${port} ${why}.`, { cause }))
     })
     server.listen({ port, host: address, exclusive: true }, () => {

@@ -116,6 +116,20 @@ test('one wrong field is enough, and nothing makes the checker throw', () => {
   )
   fc.assert(fc.property(fc.anything(), (value) => void checkBatch(value)))
   fc.assert(fc.property(fc.array(fc.oneof(fc.nat(20), fc.anything())), (value) => void checkBatch(value)))
-  for (const value of [null, undefined, 'x', { length: 3 }, [0], [19], [-1], [1.5], ['1'], [NaN], new Array(1), [[]], [Emit.done]])
+  for (const value of [
+    null,
+    undefined,
+    'x',
+    { length: 3 },
+    [0],
+    [19],
+    [-1],
+    [1.5],
+    ['1'],
+    [NaN],
+    new Array(1),
+    [[]],
+    [Emit.done],
+  ])
     assert.notEqual(checkBatch(value), '')
 })

@@ -6,14 +6,17 @@ import { join } from 'node:path'
 /** Installs the packed package in an empty project, without install scripts, and uses library and command as a stranger would. */
 const root = join(import.meta.dirname, '..')
 const folder = mkdtempSync(join(tmpdir(), 'skep-package-'))
-const run = (command: string, args: string[]) => execFileSync(command, args, { cwd: folder, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] })
+const run = (command: string, args: string[]) =>
+  execFileSync(command, args, { cwd: folder, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] })
 
 try {
   execFileSync('npm', ['pack', '--silent', '--pack-destination', folder], { cwd: root, stdio: ['ignore', 'ignore', 'inherit'] })
   const tarball = readdirSync(folder).find((name) => name.endsWith('.tgz'))!
   writeFileSync(join(folder, 'package.json'), JSON.stringify({ name: 'stranger', private: true, type: 'module' }))
   run('npm', ['install', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error', '--prefer-offline', `./${tarball}`])
-  const heavy = readdirSync(join(folder, 'node_modules')).filter((name) => name.startsWith('node-linux') || name.startsWith('node-bin'))
+  const heavy = readdirSync(join(folder, 'node_modules')).filter(
+    (name) => name.startsWith('node-linux') || name.startsWith('node-bin'),
+  )
   if (heavy.length > 0) throw new Error(`The published package installs a Node of its own: ${heavy.join(', ')}`)
   writeFileSync(
     join(folder, 'try.js'),

@@ -62,7 +62,12 @@ test('two hosts on one S3 bucket, and the bucket goes away and comes back', { sk
   })
 
   await t.test('once it is back, deploys work and nothing half-written is there', async () => {
-    await eventually('a deploy works', () => deploy('three').then(() => true, () => false))
+    await eventually('a deploy works', () =>
+      deploy('three').then(
+        () => true,
+        () => false,
+      ),
+    )
     await eventually('the other host has it', async () => (await secondSays()) === 'hello three', 2500)
   })
 })

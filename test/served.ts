@@ -99,7 +99,14 @@ export async function startServed(options: { data: string; args?: string[]; env?
 export function get(port: number, host: string, path: string, options: GetOptions = {}): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const { agent, method = 'GET', body } = options
-    const request = httpRequest({ port, host: '127.0.0.1', path, method, headers: { host }, ...(agent === undefined ? { agent: false } : { agent }) })
+    const request = httpRequest({
+      port,
+      host: '127.0.0.1',
+      path,
+      method,
+      headers: { host },
+      ...(agent === undefined ? { agent: false } : { agent }),
+    })
     request.on('response', (response) => {
       let text = ''
       response.setEncoding('utf8')

@@ -4,7 +4,15 @@ import { Server as NetServer } from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { reasonPhrase } from './_headers.ts'
-import { DEFAULT_GRACE_MS, IDLE_MS, LINGER_MS, MAX_HEADER_BYTES, MAX_HEADER_COUNT, MIN_BODY_BYTES_PER_IDLE, YOUNG_MS } from './_limits.ts'
+import {
+  DEFAULT_GRACE_MS,
+  IDLE_MS,
+  LINGER_MS,
+  MAX_HEADER_BYTES,
+  MAX_HEADER_COUNT,
+  MIN_BODY_BYTES_PER_IDLE,
+  YOUNG_MS,
+} from './_limits.ts'
 import { NodeExchange, type NodeHead, type NodeTraffic } from './_node-exchange.ts'
 import { bindingError } from './_ports.ts'
 import { applyConnection, bodyLengthOf, encodeTarget, isHopByHop, isMethod, parseAuthority } from './_request.ts'

@@ -50,7 +50,8 @@ export class Headers {
     }
     this.#fields = []
     if (init === undefined) return
-    if ((typeof init !== 'object' && typeof init !== 'function') || init === null) throw new TypeError('Headers: the initial value must be an object or a sequence of pairs')
+    if ((typeof init !== 'object' && typeof init !== 'function') || init === null)
+      throw new TypeError('Headers: the initial value must be an object or a sequence of pairs')
     fill(this.#fields, init)
   }
 
@@ -136,7 +137,6 @@ export class Headers {
 defineInterface(Headers)
 objectDefineProperty(Headers.prototype, Symbol.iterator, { value: Headers.prototype.entries, writable: true, configurable: true })
 
-
 /** Headers over fields that are known to be valid. The array is theirs from now on. */
 export function headersFrom(fields: string[], guard: HeadersGuard = 'none'): Headers {
   const headers = new Headers(INTERNAL as unknown as HeadersInit, fields)
@@ -154,7 +154,8 @@ export function fieldsFrom(init: HeadersInit | undefined): string[] {
 export function getField(fields: string[], name: string): string | null {
   let found: string | null = null
   for (let i = 0; i < fields.length; i += 2) {
-    if (fields[i] === name) found = found === null ? fields[i + 1]! : `${found}${name === 'cookie' ? '; ' : ', '}${fields[i + 1]!}`
+    if (fields[i] === name)
+      found = found === null ? fields[i + 1]! : `${found}${name === 'cookie' ? '; ' : ', '}${fields[i + 1]!}`
   }
   return found
 }
@@ -165,7 +166,8 @@ function fill(fields: string[], init: HeadersInit): void {
     if (typeof iterator !== 'function') throw new TypeError('Headers: the initial value is not iterable')
     const pairs: string[][] = []
     for (const item of init as Iterable<Iterable<string>>) {
-      if ((typeof item !== 'object' && typeof item !== 'function') || item === null) throw new TypeError('Headers: each pair must be a sequence')
+      if ((typeof item !== 'object' && typeof item !== 'function') || item === null)
+        throw new TypeError('Headers: each pair must be a sequence')
       const pair: string[] = []
       for (const part of item) arrayPush(pair, part)
       if (pair.length !== 2) throw new TypeError('Headers: each pair must have a name and a value')
@@ -183,7 +185,6 @@ function fill(fields: string[], init: HeadersInit): void {
     arrayPush(fields, checkName(name), checkValue((init as Record<string, string>)[name]!))
   }
 }
-
 
 function checkName(name: string): string {
   const text = `${name}`

@@ -89,7 +89,11 @@ export const typedArraySet = uncurryThis(TypedArrayPrototype.set) as (
   from: ArrayLike<number>,
   at?: number,
 ) => void
-export const typedArraySlice = uncurryThis(TypedArrayPrototype.slice) as (from: Uint8Array, start: number, end?: number) => Uint8Array
+export const typedArraySlice = uncurryThis(TypedArrayPrototype.slice) as (
+  from: Uint8Array,
+  start: number,
+  end?: number,
+) => Uint8Array
 export const typedArrayFill = uncurryThis(TypedArrayPrototype.fill as Any) as (
   to: Uint8Array | Uint32Array,
   value: number,

@@ -204,14 +204,16 @@ function createState(input: string | URL | Request, init: RequestInit | undefine
 
 function parseUrl(input: string): string {
   const url = new URL(input)
-  if (url.username !== '' || url.password !== '') throw new TypeError('Request constructor: a URL with credentials in it is refused')
+  if (url.username !== '' || url.password !== '')
+    throw new TypeError('Request constructor: a URL with credentials in it is refused')
   return url.href
 }
 
 function checkMethod(method: string): string {
   if (!matches(TOKEN, method)) throw new TypeError(`Request constructor: ${method} is no HTTP method`)
   const upper = stringToUpperCase(method)
-  if (upper === 'CONNECT' || upper === 'TRACE' || upper === 'TRACK') throw new TypeError(`Request constructor: method ${upper} is refused`)
+  if (upper === 'CONNECT' || upper === 'TRACE' || upper === 'TRACK')
+    throw new TypeError(`Request constructor: method ${upper} is refused`)
   return matches(NORMALIZED, method) && upper !== 'PATCH' ? upper : method
 }
 

@@ -173,12 +173,14 @@ function createState(init: ResponseInit | undefined): State {
   const options = toDictionary(init, 'Response constructor: the second argument') as ResponseInit
   if (options.status !== undefined) {
     const status = +options.status
-    if (!(status >= 200 && status <= 599)) throw new RangeError(`Response constructor: status ${options.status} is not between 200 and 599`)
+    if (!(status >= 200 && status <= 599))
+      throw new RangeError(`Response constructor: status ${options.status} is not between 200 and 599`)
     state.status = status | 0
   }
   if (options.statusText !== undefined) {
     state.statusText = `${options.statusText}`
-    if (!matches(REASON, state.statusText)) throw new TypeError('Response constructor: statusText has characters that HTTP does not allow')
+    if (!matches(REASON, state.statusText))
+      throw new TypeError('Response constructor: statusText has characters that HTTP does not allow')
   }
   state.fields = fieldsFrom(options.headers)
   return state

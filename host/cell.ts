@@ -8,6 +8,7 @@ import { checkBatch } from '../sandbox/emissions.ts'
 import type { Egress } from '../sandbox/operations/egress.ts'
 import type { Batch } from '../sandbox/protocol.ts'
 import type { Sandbox, SandboxFactory, SandboxObserver, SandboxSpec, StartReport } from '../sandbox/sandbox.ts'
+import { childEnvironment } from './child-env.ts'
 import { SkepError } from './errors.ts'
 import type { Log } from './log.ts'
 
@@ -114,7 +115,7 @@ class Cell {
   #wasLost = false
 
   #start(): void {
-    const env: NodeJS.ProcessEnv = {}
+    const env: NodeJS.ProcessEnv = childEnvironment()
     for (const name of PASSED_ON) if (process.env[name] !== undefined) env[name] = process.env[name]
     let child: ChildProcess
     try {

@@ -138,7 +138,8 @@ export class Instance implements SandboxObserver, CallRunner {
       return
     }
     call.bodyTaken += bytes.length
-    if (bytes.length > 0) this.#sandbox.dispatch([Submit.bodyChunk, call.event, bytes])
+    // The sandbox frees what it is given; what may have to be given again is kept.
+    if (bytes.length > 0) this.#sandbox.dispatch([Submit.bodyChunk, call.event, call.begun ? bytes : bytes.slice()])
     if (last) this.#sandbox.dispatch([Submit.bodyEnd, call.event])
   }
 
@@ -273,7 +274,7 @@ export class Instance implements SandboxObserver, CallRunner {
     const kind = bodyLength === 0 ? BodyKind.none : BodyKind.stream
     batch.push(Submit.fetch, event, call.requestId, method, url, headers, kind, null)
     // What came while it was moved, or was lost with the isolate that it was moved from.
-    for (const bytes of call.body) batch.push(Submit.bodyChunk, event, bytes)
+    for (const bytes of call.body) batch.push(Submit.bodyChunk, event, bytes.slice())
     if (call.bodyEnded) batch.push(Submit.bodyEnd, event)
     call.bodyTaken = call.bodyReceived
   }

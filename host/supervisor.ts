@@ -4,6 +4,7 @@ import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { AggregatorRegistry, Counter, Gauge, Registry as MetricsRegistry } from 'prom-client'
+import { childEnvironment } from './child-env.ts'
 import type { Config } from './config.ts'
 import { SkepError } from './errors.ts'
 import type { Log } from './log.ts'
@@ -128,7 +129,7 @@ export class Supervisor {
   }
 
   #startMember(): Promise<string> {
-    const worker = cluster.fork()
+    const worker = cluster.fork(childEnvironment())
     const member: Member = { worker, state: 'starting', startedAt: performance.now() }
     this.#members.add(member)
     return new Promise((resolve, reject) => {

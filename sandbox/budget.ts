@@ -1,3 +1,6 @@
+/** CPU time that carrying a megabyte of a body into or out of an isolate takes, at most, ms. */
+const CARRY_MS = 2
+
 /**
  * CPU time of one sandbox and the events that are live in it. V8 tells how much an isolate used, not which event: each
  * event brings its limit into one budget, every entry is paid from it, and what is left never exceeds what the live
@@ -36,6 +39,11 @@ export class Budget {
    */
   isOpen(now: number): boolean {
     return this.#live.size > 0 && now < this.#openUntil
+  }
+
+  /** Bytes of a body were carried in or out: that work is the host's, so the events are not charged for it. */
+  carried(bytes: number): void {
+    this.#left += (bytes / 1e6) * CARRY_MS
   }
 
   /** Pays for an entry. False when live events have used more than they may. */

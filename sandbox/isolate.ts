@@ -61,6 +61,8 @@ export class IsolateSandbox implements Sandbox {
   #dispatched = false
   #running = false
   #scheduled = false
+  /** There are byte arrays in the inbox. */
+  #chunks = false
   #cpuMs = 0
   /** Of what has run since the last report. */
   #unreportedMs = 0
@@ -157,7 +159,11 @@ export class IsolateSandbox implements Sandbox {
     if (this.#state === 'ended') return
     for (let i = 0; i < batch.length; i++) {
       const field = batch[i]!
-      this.#inbox.push(field instanceof Uint8Array ? ownBytes(field) : field)
+      if (field instanceof Uint8Array) {
+        this.#inbox.push(ownBytes(field))
+        this.#chunks = true
+        this.#budget.carried(field.byteLength)
+      } else this.#inbox.push(field)
     }
     this.#schedule()
   }
@@ -165,6 +171,19 @@ export class IsolateSandbox implements Sandbox {
   get #mayEnter(): boolean {
     if (this.#inbox.length === 0 || this.#state === 'ended') return false
     return this.#dispatched || this.#state === 'loading' || this.#budget.isOpen(performance.now())
+  }
+
+  /**
+   * The chunks of a batch have been copied in. V8 looks for garbage by the growth of its own heap, of which their bytes are
+   * no part: a fast body would leave tens of megabytes of them behind.
+   */
+  #freeChunks(batch: Batch): void {
+    this.#chunks = false
+    for (let at = 0; at < batch.length; at += SUBMIT_FIELDS[batch[at] as number]! + 1) {
+      const type = batch[at]
+      if (type === Submit.bodyChunk || type === Submit.operationChunk)
+        ((batch[at + 2] as Uint8Array).buffer as ArrayBuffer).transfer(0)
+    }
   }
 
   /** Enters in a microtask, so that what is submitted in one go enters together. */
@@ -188,7 +207,9 @@ export class IsolateSandbox implements Sandbox {
       // The limit is of CPU time and this one of wall time: on a busy machine they differ, and nobody should pay for that.
       const timeoutMs = 2 * (this.#state === 'loading' ? startMs : cpuMs) + 20
       this.#watch(timeoutMs)
-      const outcome = await this.#isolate.dispatch(Date.now(), batch, timeoutMs)
+      const entering = this.#isolate.dispatch(Date.now(), batch, timeoutMs)
+      if (this.#chunks) this.#freeChunks(batch)
+      const outcome = await entering
       clearTimeout(this.#watchdog)
       if ((this.#state as string) === 'ended') return
       if (outcome.kind === 'threw') this.#logUnhandled(outcome.stack)
@@ -277,6 +298,7 @@ export class IsolateSandbox implements Sandbox {
       const type = events[at] as number
       if (type === Emit.failed) events[at + 4] = this.#mapStack(events[at + 4] as string)
       else if (type === Emit.log && events[at + 2] === 'error') events[at + 3] = this.#mapStack(events[at + 3] as string)
+      else if (type === Emit.chunk) this.#budget.carried((events[at + 2] as Uint8Array).byteLength)
       else if (type === Emit.done) {
         this.#budget.end(events[at + 1] as number)
         this.#operations.eventEnded(events[at + 1] as number, this.#budget.live)

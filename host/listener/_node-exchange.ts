@@ -2,7 +2,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { byteLength, hasHighBytes, headLength, isBodiless, ownHeaders } from './_headers.ts'
 import { DISCARD_BYTES } from './_limits.ts'
-import { free, own } from './_owned.ts'
+import { free, hasten, own } from './_owned.ts'
 import { plainAddress } from './_request.ts'
 import type { Exchange, ExchangeObserver, FlatHeaders } from './listener.ts'
 
@@ -98,6 +98,7 @@ export class NodeExchange implements Exchange {
       return
     }
     this.#credit -= chunk.byteLength
+    hasten(chunk.byteLength)
     this.#observer?.bodyChunk(chunk, false)
     if (this.#credit > 0 || this.#discarding || this.#bodyDone) return
     this.#req.pause()

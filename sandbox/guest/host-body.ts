@@ -1,5 +1,17 @@
-import { arrayPush, PromiseConstructor, typedArrayByteLength, typedArraySet } from './primordials.ts'
+import { ArrayConstructor, arrayPush, PromiseConstructor, typedArrayByteLength, typedArraySet } from './primordials.ts'
 import { ReadableStream } from './streams.ts'
+
+/** Of the bytes that arrive, this part is also allocated on V8's own heap: see `hasten`. */
+const BALLAST_SHIFT = 4
+const ballast: { last: unknown[] } = { last: [] }
+
+/**
+ * Makes V8 collect sooner. It counts a chunk of 64 kB as the hundred bytes of its object, so that a body could leave some
+ * 64 MB of dead chunks behind before a collection frees them. Garbage on the heap in proportion brings one every few MB.
+ */
+function hasten(bytes: number): void {
+  ballast.last = new ArrayConstructor((bytes >> BALLAST_SHIFT) + 1)
+}
 
 /**
  * Bytes that arrive from the host: the body of a request, or of an outbound fetch's response. Delivered as messages
@@ -23,6 +35,7 @@ export class HostBody {
   push(bytes: Uint8Array): void {
     if (this.#ended) return
     arrayPush(this.#chunks, bytes)
+    hasten(typedArrayByteLength(bytes))
     this.#notify()
   }
 

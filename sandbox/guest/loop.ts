@@ -5,7 +5,7 @@ import { DOMException } from './dom-exception.ts'
 import { HostBody } from './host-body.ts'
 import { operationChunk, operationCredit, operationDone, operationEnd, operationFailed } from './operations.ts'
 import { log, resetLog } from './log.ts'
-import { post } from './outbox.ts'
+import { post, postChunk } from './outbox.ts'
 import {
   objectCreate,
   objectDefineProperty,
@@ -245,7 +245,7 @@ async function sendChunk(event: EventState, chunk: Uint8Array): Promise<void> {
     const piece = at === 0 && end >= length ? chunk : typedArraySlice(chunk, at, end)
     at += typedArrayByteLength(piece)
     event.credit -= typedArrayByteLength(piece)
-    if (!event.aborted) post(Emit.chunk, event.id, piece)
+    if (!event.aborted) postChunk(Emit.chunk, event.id, piece)
   }
 }
 

@@ -4,7 +4,7 @@ import { HostBody } from './host-body.ts'
 import type { ByteReader } from './body.ts'
 import { INITIAL_CREDIT, Emit } from '../protocol.ts'
 import type { PlainObject } from '../protocol.ts'
-import { post } from './outbox.ts'
+import { post, postChunk } from './outbox.ts'
 import { objectCreate, PromiseConstructor, typedArrayByteLength, typedArraySlice } from './primordials.ts'
 
 /** What the guest asked the host to do and has not heard the end of. */
@@ -153,7 +153,7 @@ class OutgoingBody {
         const piece: Uint8Array = whole ? chunk : typedArraySlice(chunk, 0, this.#credit)
         chunk = whole ? null : typedArraySlice(chunk, this.#credit)
         this.#credit -= typedArrayByteLength(piece)
-        post(Emit.operationChunk, this.#id, piece)
+        postChunk(Emit.operationChunk, this.#id, piece)
       }
     } catch (error) {
       this.#stopped = true

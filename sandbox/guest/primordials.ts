@@ -108,6 +108,9 @@ export const arrayBufferSlice = uncurryThis(ArrayBuffer.prototype.slice) as (
   start: number,
   end?: number,
 ) => ArrayBuffer
+const transfer = uncurryThis(ArrayBuffer.prototype.transfer) as (self: ArrayBuffer, length: number) => ArrayBuffer
+/** Gives a buffer's memory back at once, whoever still holds the buffer. */
+export const arrayBufferFree = (buffer: ArrayBuffer): void => void transfer(buffer, 0)
 export const arrayBufferTransfer = uncurryThis(ArrayBuffer.prototype.transfer) as (self: ArrayBuffer) => ArrayBuffer
 export const dataViewBuffer: (self: unknown) => ArrayBuffer = getter(DataView.prototype, 'buffer')
 export const dataViewByteLength: (self: unknown) => number = getter(DataView.prototype, 'byteLength')
@@ -125,6 +128,7 @@ export const setDelete = uncurryThis(Set.prototype.delete) as <T>(set: Set<T>, v
 export const setForEach = uncurryThis(Set.prototype.forEach) as <T>(set: Set<T>, visit: (value: T) => void) => void
 export const setSize: (self: unknown) => number = getter(Set.prototype, 'size')
 
+export const ArrayConstructor = Array
 export const PromiseConstructor = Promise
 /** `promiseThen` still reads `constructor` of the promise: give it native promises of the prelude's own. */
 export const promiseThen = uncurryThis(Promise.prototype.then as Any) as <T, R>(

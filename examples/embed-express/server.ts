@@ -1,4 +1,4 @@
-// Edge functions next to an Express app's own routes. Run: node examples/embed-express/server.ts
+// Edge functions next to an Express app's own routes. In a checkout: npm run -s example -- examples/embed-express/server.ts
 // then: curl -H 'Host: hello.localhost' http://127.0.0.1:3000/
 import express from 'express'
 import { createHost, toNodeHandler } from 'skep'

@@ -1,4 +1,4 @@
-// Edge functions next to a Fastify app's own routes. Run: node examples/embed-fastify/server.ts
+// Edge functions next to a Fastify app's own routes. In a checkout: npm run -s example -- examples/embed-fastify/server.ts
 // then: curl -H 'Host: hello.localhost' http://127.0.0.1:3000/
 import fastify from 'fastify'
 import { createHost, toNodeHandler } from 'skep'

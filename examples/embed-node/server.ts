@@ -1,4 +1,4 @@
-// A node:http server of your own with edge functions inside it. Run: node examples/embed-node/server.ts
+// A node:http server of your own with edge functions inside it. In a checkout: npm run -s example -- examples/embed-node/server.ts
 // then: curl -H 'Host: hello.localhost' http://127.0.0.1:3000/
 import { createServer } from 'node:http'
 import { createHost, toNodeHandler } from 'skep'

@@ -8,7 +8,7 @@ export async function createLog(options: { level: string; pretty?: boolean; name
   const settings = { level: options.level, base: options.name === undefined ? {} : { process: options.name } }
   if (!(options.pretty ?? process.stdout.isTTY)) return pino(settings)
   const { default: pretty } = await import('pino-pretty')
-  return pino(settings, pretty({ colorize: process.stdout.isTTY, ignore: 'hostname,pid', sync: true }))
+  return pino(settings, pretty({ colorize: process.stdout.isTTY, ignore: 'hostname,pid', singleLine: true, sync: true }))
 }
 
 /** For libraries: a log that says nothing. */

@@ -28,7 +28,7 @@ export interface Served {
 
 /**
  * Host and control API in one: this process supervises the workers and answers the API. SIGTERM and SIGINT drain, a
- * second one ends at once; SIGHUP reads the configuration again. Rejects with a coded error when it cannot serve.
+ * second one ends at once; SIGHUP reads the configuration again (on a terminal, whose end it tells, it drains). Rejects with a coded error when it cannot serve.
  */
 export async function serve(options: { config: Config; reload?: () => Promise<Config> }): Promise<Served> {
   let { config } = options
@@ -121,6 +121,8 @@ function untilSignalled(log: Log, close: () => Promise<void>, reload: () => Prom
     process.on('SIGINT', stop)
     let reloading = Promise.resolve()
     process.on('SIGHUP', () => {
+      // From a terminal it means that the terminal was closed.
+      if (process.stdout.isTTY) return stop()
       reloading = reloading
         .then(reload)
         .catch((error: unknown) => log.error({ err: error }, 'the configuration was not reloaded; the old one stays'))

@@ -83,7 +83,6 @@ export class IsolateSandbox implements Sandbox {
     this.#budget = new Budget(spec.limits)
     this.#isolate = context.engine.createIsolate({
       memoryMb: spec.limits.memoryMb,
-      wasm: Object.keys(spec.bundle.modules).some((name) => name.endsWith('.wasm')) || spec.bundle.code.includes('WebAssembly'),
       onCatastrophicError: (message) => {
         context.tainted(`${spec.name}: ${message}`)
         this.#end({ code: 'memory_exceeded', message: `V8 ran out of memory (${message})`, notBegun: [] })

@@ -1,7 +1,7 @@
 import { AbortController, AbortSignal, setAbortTimer } from './abort.ts'
 import { atob, btoa } from './base64.ts'
-import { installClock, removeWaits } from './clock.ts'
-import { createConsole, inspect } from './console.ts'
+import { installClock, removeWaits, Performance } from './clock.ts'
+import { createConsole, inspect, inspectAs } from './console.ts'
 import { currentEvent } from './current.ts'
 import { DOMException } from './dom-exception.ts'
 import { TextDecoder, TextEncoder } from './encoding.ts'
@@ -9,7 +9,7 @@ import { TextDecoderStream, TextEncoderStream } from './encoding-streams.ts'
 import { Event, EventTarget, setEventClock, setReporter } from './event-target.ts'
 import { CustomEvent, ErrorEvent, PromiseRejectionEvent } from './events.ts'
 import { fetch } from './fetch.ts'
-import { Headers } from './headers.ts'
+import { fieldsOf, Headers } from './headers.ts'
 import { log, setLogLimit } from './log.ts'
 import { dispatch, handlerNames, setHandlers, shareProgress } from './loop.ts'
 import { installNoEval } from './no-eval.ts'
@@ -17,7 +17,7 @@ import { connectOutbox, flush, post } from './outbox.ts'
 import { objectDefineProperty, promiseThen, promiseResolve } from './primordials.ts'
 import { Emit } from '../protocol.ts'
 import type { Batch, GuestOptions } from '../protocol.ts'
-import { createCrypto, createRandom } from './random.ts'
+import { createCrypto, createRandom, Crypto } from './random.ts'
 import { describe, reportException, setFormatter } from './report.ts'
 import { Request } from './request.ts'
 import { Response } from './response.ts'
@@ -40,6 +40,10 @@ const console = createConsole(
   (level, text) => log(currentEvent(), level, text),
   () => clock.performance.now(),
 )
+inspectAs(URL, (url) => (url as URL).href)
+inspectAs(Headers, (headers) => fieldsOf(headers as Headers))
+inspectAs(Request, (request) => ({ method: (request as Request).method, url: (request as Request).url }))
+inspectAs(Response, (response) => ({ status: (response as Response).status }))
 setFormatter(inspect)
 setReporter(reportException)
 setEventClock(() => clock.performance.now())
@@ -64,12 +68,14 @@ function install(name: string, value: unknown, enumerable = false): void {
 const interfaces = {
   AbortController,
   AbortSignal,
+  Crypto,
   CustomEvent,
   DOMException,
   ErrorEvent,
   Event,
   EventTarget,
   Headers,
+  Performance,
   PromiseRejectionEvent,
   Request,
   Response,

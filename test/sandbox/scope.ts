@@ -26,6 +26,19 @@ export function scopeCases(factory: () => SandboxFactory): void {
     const options = { bundle: { modules: modules as Record<string, Uint8Array> } }
 
     withProbe(
+      `interfaces have their own names, ${kind}`,
+      handler(`
+      const wrong = Object.getOwnPropertyNames(globalThis).filter((name) => {
+        const value = globalThis[name]
+        if (typeof value !== 'function' || !/^[A-Z]/.test(name)) return false
+        const tag = value.prototype?.[Symbol.toStringTag]
+        return value.name !== name || (typeof tag === 'string' && tag !== name)
+      })
+      return Response.json(wrong)`),
+      async (probe) => assert.equal(await probe.get(), '[]'),
+    )
+
+    withProbe(
       `no host is in reach, ${kind}`,
       handler(`
       const names = ['process', 'require', 'global', 'Buffer', '__skep', 'module', 'ivm', '_ivm', 'Deno', 'Bun', 'SharedArrayBuffer', 'setImmediate', 'gc']

@@ -88,8 +88,6 @@ export async function buildPrelude(): Promise<string> {
   const result = await build({
     entryPoints: [join(folder, 'guest/main.ts')],
     bundle: true,
-    // V8 shows sloppy functions to a tenant's Error.prepareStackTrace.
-    banner: { js: '"use strict";' },
     format: 'iife',
     platform: 'neutral',
     mainFields: ['module', 'main'],
@@ -98,7 +96,8 @@ export async function buildPrelude(): Promise<string> {
     minifySyntax: true,
     // Interfaces have their names from their classes, and a bundler may rename a class.
     keepNames: true,
-    banner: { js: `{const{${INTRINSICS.join()}}=globalThis;` },
+    // Strict, because V8 shows sloppy functions to a tenant's Error.prepareStackTrace.
+    banner: { js: `"use strict";{const{${INTRINSICS.join()}}=globalThis;` },
     footer: { js: '}' },
     write: false,
     legalComments: 'none',

@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { test } from 'node:test'
 import type { TestContext } from 'node:test'
+import { skipUnless } from '../../test/services/require.ts'
 import { fileError } from './_file-errors.ts'
 import { openFileStore } from './file.ts'
 
@@ -80,7 +81,7 @@ test('a full disk is store_full, and leaves the old object', async (t) => {
   try {
     execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', folder], { stdio: 'pipe' })
   } catch (error) {
-    return t.skip(`cannot mount a tmpfs here: ${(error as Error).message}`)
+    return t.skip(skipUnless(`a tmpfs cannot be mounted here: ${(error as Error).message}`) as string)
   }
   const store = await openFileStore(folder)
   try {

@@ -41,10 +41,8 @@ interface Reader {
 /** Reads a stream's chunks as bytes; anything else in it is a TypeError. */
 export class ByteReader {
   readonly #reader: Reader
-  readonly #stream: ReadableStream
 
   constructor(stream: ReadableStream) {
-    this.#stream = stream
     this.#reader = getReader(stream)
   }
 
@@ -63,7 +61,6 @@ export class ByteReader {
 
   cancel(reason: unknown): void {
     this.#reader.cancel(reason).catch(() => {})
-    void this.#stream
   }
 }
 

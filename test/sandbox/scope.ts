@@ -22,7 +22,7 @@ export function scopeCases(factory: () => SandboxFactory): void {
     })
 
   for (const modules of [{}, { 'a.wasm': WASM }]) {
-    const kind = 'a.wasm' in modules ? 'with wasm' : 'from the snapshot'
+    const kind = 'a.wasm' in modules ? 'with wasm' : 'without wasm'
     const options = { bundle: { modules: modules as Record<string, Uint8Array> } }
 
     withProbe(

@@ -25,7 +25,7 @@ export interface ApiOptions {
   registry: Registry
   store: Store
   /** Loads a bundle in a sandbox of its own. Rejects with `start_failed` where it does not start. */
-  check(bundle: Uint8Array, settings: VersionSettings, name: string): Promise<StartReport>
+  check(bundle: Uint8Array, settings: VersionSettings, name: { tenant: string; function: string }): Promise<StartReport>
   /** One event through a function: the deployed version, or the given one. */
   invoke(tenant: string, fn: string, request: Request, version?: string): Promise<Response>
   log: Logger

@@ -52,7 +52,7 @@ export async function serve(options: { config: Config; reload?: () => Promise<Co
     log,
     limits: config.limits,
     ceilings: config.ceilings,
-    check: (bundle, settings, name) => checkBundle(factory, bundle, settings, { name, limits: config.limits }),
+    check: (bundle, settings, name) => checkBundle(factory, bundle, settings, { ...name, config }),
     invoke: (tenant, fn, request, version) => {
       const exchange = new WebExchange(request)
       void core.invoke(tenant, fn, exchange, version)

@@ -49,6 +49,8 @@ const SETTING_MEANINGS: Record<string, string> = {
   'pool.idleMs': 'an isolate without work for so long is dropped',
   'egress.allow': 'hosts, addresses or networks, with or without `:port`, that functions may reach beside public ones',
   'egress.deny': 'the same, that functions may not reach',
+  tenants:
+    'what holds for single tenants, by name: `{acme: {cordon: paid, egress: {allow: [], deny: []}}}`; in the environment as JSON',
   'log.level': 'least level that is logged, for the host and for functions’ consoles',
   drainMs: 'how long a drain may take before what is left is cut',
 }

@@ -1,4 +1,6 @@
 import { decodeBundle } from '../bundler/artifact.ts'
+import { tenantSettings } from './config.ts'
+import type { Config } from './config.ts'
 import type { Limits } from '../sandbox/limits.ts'
 import type { SandboxFactory, StartReport } from '../sandbox/sandbox.ts'
 import type { VersionSettings } from './records.ts'
@@ -8,11 +10,14 @@ export async function checkBundle(
   factory: SandboxFactory,
   bytes: Uint8Array,
   settings: VersionSettings,
-  context: { name: string; limits: Limits },
+  context: { tenant: string; function: string; config: Pick<Config, 'limits' | 'tenants'> },
 ): Promise<StartReport> {
-  const limits: Limits = Object.assign({ ...context.limits }, settings.limits)
+  const { tenant, config } = context
+  const limits: Limits = Object.assign({ ...config.limits }, settings.limits)
+  const { cordon, egress } = tenantSettings(config, tenant)
+  const name = `${tenant}/${context.function}`
   const sandbox = factory.create(
-    { name: context.name, bundle: decodeBundle(bytes), env: settings.vars, limits },
+    { name, version: '', tenant, cordon, egress, bundle: decodeBundle(bytes), env: settings.vars, limits },
     { emit: () => {}, settled: () => {}, ended: () => {} },
   )
   try {

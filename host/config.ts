@@ -2,10 +2,12 @@ import { availableParallelism } from 'node:os'
 import { z } from 'zod'
 import { DEFAULT_LIMITS } from '../sandbox/limits.ts'
 import type { Limits } from '../sandbox/limits.ts'
+import { NAME } from './records.ts'
 
 /** The host's settings, from defaults, file, environment and flags: later wins. Unknown keys are errors. */
 
 const port = z.int().min(0).max(65_535)
+const egress = z.strictObject({ allow: z.array(z.string()).default([]), deny: z.array(z.string()).default([]) }).prefault({})
 const limit = (fallback: number, max: number) => z.number().positive().max(max).default(fallback)
 
 export const configSchema = z.strictObject({
@@ -67,13 +69,33 @@ export const configSchema = z.strictObject({
     })
     .prefault({}),
   /** Addresses, networks or hosts, with or without a port, that functions may reach beside public ones, or may not reach. */
-  egress: z.strictObject({ allow: z.array(z.string()).default([]), deny: z.array(z.string()).default([]) }).prefault({}),
+  egress,
+  /** What the operator sets for single tenants, by name. */
+  tenants: z
+    .record(
+      z.string().regex(NAME),
+      z.strictObject({
+        /** Tenants of different cordons never share a process. */
+        cordon: z.string().regex(NAME).default('default'),
+        /** On top of the host's own lists, which win where they deny. */
+        egress,
+      }),
+    )
+    .default({}),
   log: z.strictObject({ level: z.enum(['debug', 'info', 'warn', 'error']).default('info') }).prefault({}),
   /** How long a drain may take before what is left is cut, ms. */
   drainMs: z.number().positive().default(30_000),
 })
 
 export type Config = z.infer<typeof configSchema>
+export type TenantSettings = Config['tenants'][string]
 export type Ceilings = Config['ceilings']
 /** What a user may write: every key optional. */
 export type ConfigInput = z.input<typeof configSchema>
+
+/** Of a tenant that the operator says nothing about. */
+const ANY_TENANT: TenantSettings = { cordon: 'default', egress: { allow: [], deny: [] } }
+
+export function tenantSettings(config: Pick<Config, 'tenants'>, tenant: string): TenantSettings {
+  return Object.hasOwn(config.tenants, tenant) ? config.tenants[tenant]! : ANY_TENANT
+}

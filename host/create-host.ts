@@ -117,7 +117,7 @@ export class Host extends EventEmitter<HostEvents> implements AsyncDisposable {
         : { main }
     const built = await bundle(source, { nodejs: options.nodejs ?? false, maxBytes: this.#config.limits.bundleBytes })
     const bytes = encodeBundle(built.bundle)
-    const report = await checkBundle(this.#factory, bytes, settings, { name: `${tenant}/${name}`, limits: this.#config.limits })
+    const report = await checkBundle(this.#factory, bytes, settings, { tenant, function: name, config: this.#config })
     const version = await this.#registry.addVersion(tenant, name, { bytes, settings, report, by: 'library' })
     await this.#registry.deploy(tenant, name, { versions: [{ id: version.id, percent: 100 }], by: 'library' })
     for (const host of hosts) await this.#registry.addRoute(host, tenant, name)

@@ -8,6 +8,7 @@ import { DATA_CODES } from './answer.ts'
 import { Call, WHOLE_BODY } from './call.ts'
 import { systemClock } from './clock.ts'
 import type { Clock } from './clock.ts'
+import { tenantSettings } from './config.ts'
 import type { Config } from './config.ts'
 import { ERRORS, SkepError } from './errors.ts'
 import type { FunctionLog } from './instance.ts'
@@ -31,7 +32,7 @@ export interface HostEvents {
 }
 
 export interface HostParts {
-  config: Pick<Config, 'limits' | 'pool' | 'drainMs'>
+  config: Pick<Config, 'limits' | 'pool' | 'drainMs' | 'tenants'>
   store: Store
   factory: SandboxFactory
   log: Log
@@ -185,7 +186,9 @@ export class HostCore extends EventEmitter<HostEvents> {
     if (hashBytes(bundle.bytes) !== record.bundle) throw corrupt(bundleKey, 'does not have the content that its name says')
     const limits: Limits = { ...this.#config.limits }
     Object.assign(limits, record.settings.limits)
-    return { name: `${tenant}/${fn}`, bundle: decodeStored(bundleKey, bundle.bytes), env: record.settings.vars, limits }
+    const { cordon, egress } = tenantSettings(this.#config, tenant)
+    const decoded = decodeStored(bundleKey, bundle.bytes)
+    return { name: `${tenant}/${fn}`, version, tenant, cordon, egress, bundle: decoded, env: record.settings.vars, limits }
   }
 
   #functionLog(version: VersionRef, entry: FunctionLog): void {

@@ -116,6 +116,13 @@ function fromText(schema: z.ZodType, text: string): unknown {
     const parts = text.split(',').map((part) => part.trim())
     return parts.filter((part) => part !== '')
   }
+  if (bare instanceof z.ZodRecord) {
+    try {
+      return JSON.parse(text)
+    } catch {
+      return text
+    }
+  }
   return text
 }
 

@@ -4,7 +4,7 @@ import type { Limits } from '../sandbox/limits.ts'
 
 /** The small JSON records of the store, and the names they may have. What was stored by others is read with suspicion. */
 
-const NAME = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/
+export const NAME = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/
 const LABEL = /^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$/
 /** Of a wildcard. Each costs a look-up for every name that is asked for and not known. */
 const MOST_LABELS = 10

@@ -1,6 +1,7 @@
 import type { Bundle } from '../bundler/artifact.ts'
 import type { Batch } from './protocol.ts'
 import type { Limits } from './limits.ts'
+import type { Egress } from './operations/egress.ts'
 
 /**
  * One function version, loaded in an isolate of its own. Where that isolate lives is the `SandboxFactory`'s business:
@@ -30,8 +31,15 @@ export interface SandboxFactory {
 }
 
 export interface SandboxSpec {
-  /** `tenant/function`, for logs. */
+  /** `tenant/function` */
   name: string
+  /** The version's id; '' when it is checked before it has become one. */
+  version: string
+  tenant: string
+  /** Tenants of different cordons never share a process. */
+  cordon: string
+  /** The tenant's own outbound lists, on top of the host's. */
+  egress: Egress
   bundle: Bundle
   env: Record<string, string>
   limits: Limits

@@ -58,7 +58,7 @@ export function addVersionRoutes(app: ApiApp, options: ApiOptions): void {
     const { bytes, settings } = await readUpload(context.req.raw, options.limits.bundleBytes)
     checkCeilings(settings, options.ceilings ?? {})
     const began = new Date().toISOString()
-    const report = await options.check(bytes, settings, `${tenant}/${name}`)
+    const report = await options.check(bytes, settings, { tenant, function: name })
     const version = await registry.addVersion(tenant, name, { bytes, settings, report, by: actor(context) })
     return context.json({ version }, version.createdAt < began ? 200 : 201)
   })

@@ -100,6 +100,10 @@ export class FakeFactory implements SandboxFactory {
 export function specOf(name: string, limits: Partial<Limits> = {}): SandboxSpec {
   return {
     name,
+    version: '1'.repeat(16),
+    tenant: 'acme',
+    cordon: 'default',
+    egress: { allow: [], deny: [] },
     bundle: { code: '', async: false, modules: {}, sourceMap: '' } as SandboxSpec['bundle'],
     env: {},
     limits: { ...DEFAULT_LIMITS, ...limits },

@@ -34,7 +34,10 @@ export class Probe implements SandboxObserver {
   constructor(factory: SandboxFactory, code: string, options: ProbeOptions = {}) {
     const bundle = { code, async: false, modules: {}, sourceMap: '', nodejs: false, ...options.bundle }
     this.sandbox = factory.create(
-      { name: 'test/function', bundle, env: options.env ?? {}, limits: { ...ROOMY, ...options.limits } },
+      {
+        ...{ name: 'test/function', version: '1'.repeat(16), tenant: 'test', cordon: 'default' },
+        ...{ egress: { allow: [], deny: [] }, bundle, env: options.env ?? {}, limits: { ...ROOMY, ...options.limits } },
+      },
       this,
     )
   }

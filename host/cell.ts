@@ -7,7 +7,7 @@ import type { FromCell, ToCell } from '../sandbox/cell-protocol.ts'
 import { checkBatch } from '../sandbox/emissions.ts'
 import type { Egress } from '../sandbox/operations/egress.ts'
 import type { Batch } from '../sandbox/protocol.ts'
-import type { Sandbox, SandboxFactory, SandboxObserver, SandboxSpec, StartReport } from '../sandbox/sandbox.ts'
+import type { Sandbox, SandboxFactory, SandboxObserver, SandboxSpec, StartReport, Taint } from '../sandbox/sandbox.ts'
 import { childEnvironment } from './child-env.ts'
 import { SkepError } from './errors.ts'
 import type { Log } from './log.ts'
@@ -192,7 +192,7 @@ class Cell {
     const problem = checkFromCell(message)
     if (problem !== '') throw new Error(problem)
     if (message.type === 'tainted') {
-      this.#taint(message.reason)
+      this.#taint(message.taint)
       return
     }
     const sandbox = this.#sandboxes.get(message.sandbox)
@@ -207,10 +207,10 @@ class Cell {
   }
 
   /** An isolate in it is lost for ever: it takes nothing new, finishes the rest, and is killed. */
-  #taint(reason: string): void {
+  #taint(taint: Taint): void {
     if (!this.accepting) return
     this.accepting = false
-    this.#log.warn({ cell: this.pid, reason }, 'a cell is tainted and will be replaced')
+    this.#log.warn({ cell: this.pid, taint }, 'a cell is tainted and will be replaced')
     setTimeout(() => void this.kill(), TAINT_GRACE).unref()
     for (const sandbox of this.#sandboxes.values()) sandbox.retire()
     this.#killWhenIdle()

@@ -60,7 +60,7 @@ async function start(config: Config, port: number): Promise<void> {
   const factory =
     config.placement === 'cell'
       ? new CellFactory({ egress: config.egress, log })
-      : await createInlineFactory({ egress: config.egress, tainted: (reason) => send({ type: 'tainted', reason }) })
+      : await createInlineFactory({ egress: config.egress, tainted: (taint) => send({ type: 'tainted', taint }) })
   core = new HostCore({ config, store, factory, log, counters })
   process.on('uncaughtException', (error) => log.fatal({ err: error }, 'an exception that nobody caught: always a bug of skep'))
   process.on('unhandledRejection', (error) => log.fatal({ err: error }, 'a rejection that nobody handled: always a bug of skep'))

@@ -1,7 +1,7 @@
 import { deserialize, serialize } from 'node:v8'
 import type { Socket } from 'node:net'
 import type { Batch } from './protocol.ts'
-import type { RunReport, SandboxFailure, SandboxSpec, StartReport } from './sandbox.ts'
+import type { RunReport, SandboxFailure, SandboxSpec, StartReport, Taint } from './sandbox.ts'
 import type { Egress } from './operations/egress.ts'
 
 /**
@@ -21,12 +21,12 @@ export type FromCell =
   | { type: 'emit'; sandbox: number; batch: Batch }
   | { type: 'settled'; sandbox: number; report: RunReport }
   | { type: 'ended'; sandbox: number; failure: SandboxFailure }
-  | { type: 'tainted'; reason: string }
+  | { type: 'tainted'; taint: Taint }
 
 /** Why this is no message of a cell's; '' when it is one. Batches are checked by `checkBatch`. */
 export function checkFromCell(message: FromCell): string {
   if (typeof message !== 'object' || message === null) return 'a message is no object'
-  if (message.type === 'tainted') return typeof message.reason === 'string' ? '' : 'tainted without a reason'
+  if (message.type === 'tainted') return isTaint(message.taint) ? '' : 'tainted is malformed'
   if (!Number.isSafeInteger(message.sandbox)) return 'a message of no sandbox'
   switch (message.type) {
     case 'ready':
@@ -51,6 +51,11 @@ export function checkFromCell(message: FromCell): string {
 }
 
 const FAILURES: unknown[] = ['cpu_exceeded', 'memory_exceeded', 'worker_lost', 'internal'] satisfies SandboxFailure['code'][]
+
+function isTaint(taint: Partial<Taint> | undefined): boolean {
+  const isKnown = taint?.kind === 'unstoppable' || taint?.kind === 'catastrophic'
+  return isKnown && isText(taint.name) && isText(taint.version) && isText(taint.message)
+}
 
 function isCount(value: unknown): boolean {
   return typeof value === 'number' && value >= 0 && Number.isFinite(value)

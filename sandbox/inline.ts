@@ -4,13 +4,10 @@ import { IsolateSandbox } from './isolate.ts'
 import { EgressRules } from './operations/egress.ts'
 import type { Egress } from './operations/egress.ts'
 import { loadPrelude } from './prelude.ts'
-import type { Sandbox, SandboxFactory } from './sandbox.ts'
+import type { Sandbox, SandboxFactory, Taint } from './sandbox.ts'
 
 /** Sandboxes with their isolates in this process. Needs `node --no-node-snapshot`; throws `missing_flag` without it. */
-export async function createInlineFactory(options: {
-  egress: Egress
-  tainted: (reason: string) => void
-}): Promise<SandboxFactory> {
+export async function createInlineFactory(options: { egress: Egress; tainted: (taint: Taint) => void }): Promise<SandboxFactory> {
   const flags = [...process.execArgv, ...(process.env.NODE_OPTIONS ?? '').split(/\s+/)]
   if (!flags.includes('--no-node-snapshot')) {
     const script = process.argv[1] ?? 'your-script.js'

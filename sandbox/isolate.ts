@@ -10,10 +10,12 @@ import type { EgressRules } from './operations/egress.ts'
 import { Operations } from './operations/operations.ts'
 import { EMIT_FIELDS, Emit, Submit, SUBMIT_FIELDS } from './protocol.ts'
 import type { Batch } from './protocol.ts'
-import type { Sandbox, SandboxFailure, SandboxObserver, SandboxSpec, StartReport } from './sandbox.ts'
+import type { Sandbox, SandboxFailure, SandboxObserver, SandboxSpec, StartReport, Taint } from './sandbox.ts'
 import { Timers } from './timers.ts'
 
 const FILENAME = 'file:///bundle.js'
+
+const MEGABYTE = 1_048_576
 
 /** Between two looks at the heap of a sandbox, ms: a look costs some microseconds. */
 const MEMORY_INTERVAL = 100
@@ -28,7 +30,7 @@ export interface IsolateContext {
   engine: Engine
   egress: EgressRules
   /** This process holds an isolate that V8 lost control of, and should be replaced. */
-  tainted: (reason: string) => void
+  tainted: (taint: Taint) => void
   /** Every sandbox that has not ended. */
   live: Set<Sandbox>
 }
@@ -79,12 +81,12 @@ export class IsolateSandbox implements Sandbox {
     this.#mapStack = createStackMapper(spec.bundle.sourceMap, FILENAME)
     const submit = (batch: Batch) => this.#submit(batch)
     this.#operations = new Operations(spec.limits, context.egress, submit)
-    this.#timers = new Timers(submit)
+    this.#timers = new Timers(spec.limits.timers, submit)
     this.#budget = new Budget(spec.limits)
     this.#isolate = context.engine.createIsolate({
       memoryMb: spec.limits.memoryMb,
       onCatastrophicError: (message) => {
-        context.tainted(`${spec.name}: ${message}`)
+        this.#taint('catastrophic', message)
         this.#end({ code: 'memory_exceeded', message: `V8 ran out of memory (${message})`, notBegun: [] })
       },
     })
@@ -119,6 +121,8 @@ export class IsolateSandbox implements Sandbox {
       seed: new Uint8Array(randomBytes(32)),
       now: Date.now(),
       logBytes: limits.logBytes,
+      memoryBytes: limits.memoryMb * MEGABYTE,
+      timers: limits.timers,
     })
     const late = setTimeout(() => this.#refuse(`Its top-level await did not settle within ${limits.wallMs} ms.`), limits.wallMs)
     void this.#evaluate()
@@ -258,14 +262,16 @@ export class IsolateSandbox implements Sandbox {
         this.#watchdog = setTimeout(look, STOP_GRACE)
         return
       }
-      this.#context.tainted(`${this.#spec.name}: its code cannot be stopped`)
-      this.#end({
-        code: 'cpu_exceeded',
-        message: `It could not be stopped after ${Math.round(used)} ms of CPU time`,
-        notBegun: [],
-      })
+      const message = `It could not be stopped after ${Math.round(used)} ms of CPU time`
+      this.#taint('unstoppable', message)
+      this.#end({ code: 'cpu_exceeded', message, notBegun: [] })
     }
     this.#watchdog = setTimeout(look, limitMs + STOP_GRACE)
+  }
+
+  #taint(kind: Taint['kind'], message: string): void {
+    const { name, version } = this.#spec
+    this.#context.tainted({ name, version, kind, message })
   }
 
   /** From the guest, by way of the prelude, which tenant code may have got hold of. */

@@ -51,6 +51,20 @@ export interface StartReport {
   handlers: string[]
 }
 
+/** Why a process that holds isolates is to be replaced, and whose code did it. */
+export interface Taint {
+  /** `tenant/function` */
+  name: string
+  /** The version's id; '' when it was being checked. */
+  version: string
+  /**
+   * `unstoppable`: its code runs on although V8 was told to stop it, and holds a thread. `catastrophic`: V8 lost control
+   * of the isolate, whose thread is parked for ever.
+   */
+  kind: 'unstoppable' | 'catastrophic'
+  message: string
+}
+
 /** What a sandbox reports. Called from the event loop, never from within `dispatch`. */
 export interface SandboxObserver {
   /** Messages of the guest (`Emit`) that concern events; those about operations and timers stay with the sandbox. */

@@ -131,6 +131,8 @@ export class ConductBook implements Conduct {
 
   offence(name: string, version: string, { kind, message, alone, killed = false }: OffenceReport): void {
     const record = this.#records.get(versionKey(name, version)) ?? this.#create(name, version)
+    // A lost isolate is also one over its limits: the same deed is not told twice.
+    if (record.state === 'quarantined' && (kind === 'cpu_exceeded' || kind === 'memory_exceeded')) return
     const now = this.#now()
     const earlier = record.offences.findLast((offence) => offence.kind === kind)
     record.offences = [...record.offences, { kind, at: now, message }].slice(-MOST_OFFENCES)

@@ -113,11 +113,12 @@ export class ConductMirror implements Conduct {
   }
 
   offence(name: string, version: string, report: OffenceReport): void {
+    if (version !== '' && (report.kind === 'unstoppable' || report.kind === 'catastrophic')) {
+      // Not one more event of it in this process, also while the word of the supervisor is on its way.
+      const until = this.#now() + AT_ONCE
+      this.#apply({ name, version, standing: { ...this.standing(name, version), state: 'quarantined' }, until }, false)
+    }
     this.#send({ type: 'offence', name, version, report })
-    if (version === '' || (report.kind !== 'unstoppable' && report.kind !== 'catastrophic')) return
-    // Not one more event of it in this process, also while the word of the supervisor is on its way.
-    const until = this.#now() + AT_ONCE
-    this.#apply({ name, version, standing: { ...this.standing(name, version), state: 'quarantined' }, until }, false)
   }
 
   abandoned(name: string, version: string): void {

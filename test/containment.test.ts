@@ -30,9 +30,9 @@ function watchVictim(served: Served, host: string) {
   const agent = new Agent({ keepAlive: true, maxSockets: 6 })
   const failures: string[] = []
   let answered = 0
-  let stopped = false
+  const load = { stopped: false }
   const client = async (options: object) => {
-    while (!stopped) {
+    while (!load.stopped) {
       try {
         const { status, text, headers } = await served.get(host, '/', options)
         if (status === 200 && text === 'fine') answered++
@@ -47,7 +47,7 @@ function watchVictim(served: Served, host: string) {
     failures,
     answered: () => answered,
     async stop() {
-      stopped = true
+      load.stopped = true
       await Promise.all(clients)
       agent.destroy()
     },

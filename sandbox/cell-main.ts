@@ -43,7 +43,7 @@ function receive(message: ToCell): void {
 
 async function configure(message: ToCell & { type: 'configure' }): Promise<void> {
   const tainted = (taint: Taint) => channel.send({ type: 'tainted', taint })
-  factory = await createInlineFactory({ egress: message.egress, tainted })
+  factory = await createInlineFactory({ egress: message.egress, tainted, cores: message.cores })
   for (const waiting of early.splice(0)) receive(waiting)
 }
 

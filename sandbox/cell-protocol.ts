@@ -10,7 +10,7 @@ import type { Egress } from './operations/egress.ts'
  * tenants: its parent checks what comes out of it as it checks what comes out of an isolate.
  */
 export type ToCell =
-  | { type: 'configure'; egress: Egress }
+  | { type: 'configure'; egress: Egress; cores: number }
   | { type: 'create'; sandbox: number; spec: SandboxSpec }
   | { type: 'dispatch'; sandbox: number; batch: Batch }
   | { type: 'dispose'; sandbox: number }
@@ -38,10 +38,12 @@ export function checkFromCell(message: FromCell): string {
     case 'emit':
       return ''
     case 'settled':
-      return isCount(message.report?.cpuMs) && isCount(message.report.memoryBytes) ? '' : 'settled is malformed'
+      return isCount(message.report?.cpuMs) && isCount(message.report.memoryBytes) && isCount(message.report.waitedMs ?? 0)
+        ? ''
+        : 'settled is malformed'
     case 'ended': {
-      const { code, message: text, notBegun } = message.failure ?? {}
-      return FAILURES.includes(code) && isText(text) && Array.isArray(notBegun) && notBegun.every(isCount)
+      const { code, message: text, notBegun, cpuMs = 0 } = message.failure ?? {}
+      return FAILURES.includes(code) && isText(text) && Array.isArray(notBegun) && notBegun.every(isCount) && isCount(cpuMs)
         ? ''
         : 'ended is malformed'
     }

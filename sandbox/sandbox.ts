@@ -82,6 +82,8 @@ export interface RunReport {
   cpuMs: number
   /** V8 heap and external memory in use, bytes; the last known. */
   memoryBytes: number
+  /** How long what was dispatched since then has waited for a place among the isolates that run, ms. */
+  waitedMs?: number
 }
 
 export interface SandboxFailure {
@@ -89,4 +91,6 @@ export interface SandboxFailure {
   message: string
   /** Ids of events that were dispatched and whose handler had not been called: they may run elsewhere. */
   notBegun: number[]
+  /** CPU time since the last report, ms; absent where nobody can tell, as of a lost process. */
+  cpuMs?: number
 }

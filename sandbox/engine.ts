@@ -22,12 +22,13 @@ export class Engine {
 
   /** An isolate with a context in which the prelude has run. */
   createIsolate(options: IsolateOptions): EngineIsolate {
-    return new EngineIsolate(options, this.#snapshot)
+    return new V8Isolate(options, this.#snapshot)
   }
 }
 
 export interface IsolateOptions {
-  memoryMb: number
+  /** V8's own limit: it stops most code that passes it, and loses the isolate over some. */
+  heapMb: number
   /** V8 lost control of this isolate: its thread is parked for ever, and the process should end soon. */
   onCatastrophicError: (message: string) => void
 }
@@ -43,7 +44,10 @@ export type RunOutcome =
   /** Tenant code threw: the bundle's top level, or a rejection that nobody handled. */
   | { kind: 'threw'; message: string; stack: string }
 
-export class EngineIsolate {
+/** What a sandbox needs of an isolate, and a test can fake. */
+export type EngineIsolate = Pick<V8Isolate, keyof V8Isolate>
+
+class V8Isolate {
   readonly #isolate: ivm.Isolate
   readonly #context: ivm.Context
   readonly #skep: ivm.Reference
@@ -55,7 +59,7 @@ export class EngineIsolate {
 
   constructor(options: IsolateOptions, snapshot: ivm.ExternalCopy<ArrayBuffer>) {
     this.#isolate = new ivm.Isolate({
-      memoryLimit: Math.max(8, options.memoryMb),
+      memoryLimit: options.heapMb,
       onCatastrophicError: options.onCatastrophicError,
       snapshot,
     })
@@ -97,6 +101,7 @@ export class EngineIsolate {
 
   /** Enters the isolate with a batch. `now`: ms since 1970, what its clock shows until the next entry. */
   async dispatch(now: number, batch: Batch, timeoutMs: number): Promise<RunOutcome> {
+    this.#progress[Progress.begun] = 0
     try {
       // No closure and no second promise: isolated-vm captures the stack at every call, and pays for each frame.
       await this.#dispatch!.apply(undefined, [now, batch], { timeout: timeoutMs, arguments: COPY })
@@ -106,7 +111,7 @@ export class EngineIsolate {
     }
   }
 
-  /** How many events of the last batch had begun. Read from shared memory: see `flush`. */
+  /** How many events of the last batch had begun, as the guest says. Read from shared memory: see `flush`. */
   get begun(): number {
     return this.#progress[Progress.begun]!
   }
@@ -130,11 +135,15 @@ export class EngineIsolate {
     return this.#isolate.isDisposed ? 0 : Number(this.#isolate.cpuTime) / 1e6
   }
 
-  /** Bytes in use, external memory included. Only while it is at rest: it waits for a running isolate. */
+  /** Bytes in use, garbage and memory outside the heap included. Only while it is at rest: it waits for a running isolate. */
   memoryBytes(): number {
-    if (this.#isolate.isDisposed) return 0
-    const { used_heap_size, externally_allocated_size } = this.#isolate.getHeapStatisticsSync()
-    return used_heap_size + externally_allocated_size + Math.max(0, this.#progress[Progress.meteredKb]!) * 1024
+    try {
+      const { used_heap_size, externally_allocated_size } = this.#isolate.getHeapStatisticsSync()
+      return used_heap_size + externally_allocated_size + Math.max(0, this.#progress[Progress.meteredKb]!) * 1024
+    } catch {
+      // V8 has disposed of it.
+      return 0
+    }
   }
 
   dispose(): void {

@@ -1,6 +1,8 @@
 import { SkepError } from '../host/errors.ts'
+import { EnforcedLimits } from './enforced-limits.ts'
 import { Engine } from './engine.ts'
 import { IsolateSandbox } from './isolate.ts'
+import type { Limits } from './limits.ts'
 import { EgressRules } from './operations/egress.ts'
 import type { Egress } from './operations/egress.ts'
 import { loadPrelude } from './prelude.ts'
@@ -21,6 +23,7 @@ export async function createInlineFactory(options: { egress: Egress; tainted: (t
     engine: new Engine(await loadPrelude()),
     egress: new EgressRules(options.egress),
     tainted: options.tainted,
+    createLimits: (limits: Limits) => new EnforcedLimits(limits),
     live: new Set<Sandbox>(),
   }
   return {

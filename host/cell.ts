@@ -294,6 +294,9 @@ class CellSandbox implements Sandbox {
       case 'settled':
         this.#observer.settled(message.report)
         break
+      case 'retire':
+        this.retire()
+        break
       case 'ended':
         this.#end(message.failure)
         break
@@ -307,7 +310,7 @@ class CellSandbox implements Sandbox {
       return
     }
     this.#cell.dispose()
-    this.#end({ code: 'internal', message: `The guest broke the protocol: ${problem}`, notBegun: [] })
+    this.#end({ code: 'bad_guest', message: `The guest broke the protocol: ${problem}`, notBegun: [] })
   }
 
   /** Its cell takes no more work: whoever holds it should load the function elsewhere once it is at rest. */

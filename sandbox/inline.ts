@@ -1,8 +1,10 @@
 import { availableParallelism } from 'node:os'
 import { SkepError } from '../host/errors.ts'
+import { EnforcedLimits } from './enforced-limits.ts'
 import { Engine } from './engine.ts'
 import { IsolateSandbox } from './isolate.ts'
 import { Lanes } from './lanes.ts'
+import type { Limits } from './limits.ts'
 import { EgressRules } from './operations/egress.ts'
 import type { Egress } from './operations/egress.ts'
 import { loadPrelude } from './prelude.ts'
@@ -29,6 +31,7 @@ export async function createInlineFactory(options: {
     egress: new EgressRules(options.egress),
     lanes: new Lanes(options.cores ?? availableParallelism()),
     tainted: options.tainted,
+    createLimits: (limits: Limits) => new EnforcedLimits(limits),
     live: new Set<Sandbox>(),
   }
   return {

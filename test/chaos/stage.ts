@@ -154,7 +154,9 @@ export class Stage {
       await eventually('no process is left', async () => this.processes().length === 0, 15_000)
       if (this.setting.store === 'file') {
         // What a killed process was writing stays until it is an hour old: only then it is surely nobody's.
-        const left = (await readdir(join(this.data, 'store/tmp'))).filter((name) => name.startsWith(`${this.served.process.pid}-`))
+        const left = (await readdir(join(this.data, 'store/tmp'))).filter((name) =>
+          name.startsWith(`${this.served.process.pid}-`),
+        )
         if (left.length > 0) throw new Error(`Temporary files are left: ${left.join(', ')}`)
       }
     } finally {

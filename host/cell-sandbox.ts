@@ -65,9 +65,15 @@ export class CellSandbox implements Sandbox {
         this.memoryBytes = message.report.memoryBytes
         this.#observer.settled(message.report)
         break
-      case 'ended':
-        this.#end({ code: message.failure.code, message: message.failure.message, notBegun: message.failure.notBegun })
+      case 'retire':
+        this.#observer.retire?.()
         break
+      case 'ended': {
+        // How a process was lost is not for the process to say.
+        const { how: _, ...failure } = message.failure
+        this.#end(failure)
+        break
+      }
     }
   }
 
@@ -78,12 +84,14 @@ export class CellSandbox implements Sandbox {
       return
     }
     this.#cell.dispose()
-    this.#end({ code: 'internal', message: `The guest broke the protocol: ${problem}`, notBegun: [] })
+    this.#end({ code: 'bad_guest', message: `The guest broke the protocol: ${problem}`, notBegun: [] })
   }
 
-  /** Its cell takes no more work: whoever holds it should load the function elsewhere once it is at rest. */
-  retire(): void {
-    if (!this.#ended) this.#observer.retire?.()
+  /** Its cell takes no more work: whoever holds it should load the function elsewhere. */
+  leave(): void {
+    if (this.#ended) return
+    if (this.#observer.move === undefined) this.#observer.retire?.()
+    else this.#observer.move()
   }
 
   lost(reason: string, how: NonNullable<SandboxFailure['how']>): void {

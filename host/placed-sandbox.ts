@@ -123,12 +123,12 @@ export class PlacedSandbox implements Sandbox, SandboxObserver {
     this.#observer.ended(failure)
   }
 
-  /** From its cell, which takes no more work. */
+  /** It has used its memory up: to be replaced, wherever. */
   retire(): void {
-    this.move()
+    if (!this.#ended) this.#observer.retire?.()
   }
 
-  /** It has another place now. */
+  /** It has another place now, or its cell takes no more work. */
   move(): void {
     if (this.#ended) return
     if (this.#observer.move !== undefined && !this.#disowned) this.#observer.move()
@@ -143,7 +143,7 @@ export class PlacedSandbox implements Sandbox, SandboxObserver {
   }
 
   #offenceOf({ code, how }: SandboxFailure): OffenceKind | undefined {
-    if (code === 'internal') return 'bad_guest'
+    if (code === 'internal') return undefined
     if (code !== 'worker_lost') return code
     return this.isBusy && how !== 'given_up' ? 'process_lost' : undefined
   }

@@ -3,6 +3,7 @@ import type { ConductAnswer, ConductMessage } from './conduct-mirror.ts'
 import type { ConductChange } from './conduct.ts'
 import type { Config } from './config.ts'
 import type { ErrorCode } from './errors.ts'
+import type { Listener } from './listener/listener.ts'
 import type { Notice } from './registry.ts'
 import type { Taint } from '../sandbox/sandbox.ts'
 
@@ -22,7 +23,7 @@ export type ToWorker =
   | ConductAnswer
 
 export type FromWorker =
-  | { type: 'listening'; port: number; listener: 'uws' | 'node'; reason: string }
+  | { type: 'listening'; port: number; listener: Listener['kind']; reason: string }
   | { type: 'failed'; code: ErrorCode; message: string }
   | { type: 'metrics'; id: number; metrics: MetricObject[]; stats: WorkerStats }
   /** It holds an isolate that is lost for ever: replace it. */

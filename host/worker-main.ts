@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { createInlineFactory } from '../sandbox/inline.ts'
 import type { Taint } from '../sandbox/sandbox.ts'
 import { watchParent } from '../sandbox/parent-watch.ts'
@@ -85,9 +86,10 @@ async function start(config: Config, port: number, known: ConductChange[]): Prom
     send({ type: 'tainted', taint })
   }
   const isInline = config.placement === 'inline' || config.placement === 'adaptive'
-  const inline = isInline ? { inline: await createInlineFactory({ egress: config.egress, tainted }) } : {}
+  const cores = Math.max(1, Math.floor(availableParallelism() / config.workers))
+  const inline = isInline ? { inline: await createInlineFactory({ egress: config.egress, cores, tainted }) } : {}
   factory = new PlacedFactory({
-    ...{ placement: config.placement, egress: config.egress, log, conduct: mirror, ...inline, memory },
+    ...{ placement: config.placement, egress: config.egress, log, conduct: mirror, ...inline, memory, cores },
     active: (versions) => send({ type: 'active', versions }),
   })
   core = new HostCore({ config, store, factory, conduct: mirror, log, counters })

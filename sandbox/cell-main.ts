@@ -51,7 +51,7 @@ function receive(message: ToCell): void {
 
 async function configure(message: ToCell & { type: 'configure' }): Promise<void> {
   const tainted = (taint: Taint) => channel.send({ type: 'tainted', taint })
-  factory = await createInlineFactory({ egress: message.egress, tainted })
+  factory = await createInlineFactory({ egress: message.egress, tainted, cores: message.cores })
   for (const waiting of early.splice(0)) receive(waiting)
 }
 
@@ -59,6 +59,7 @@ function create(factory: SandboxFactory, { sandbox: id, spec }: ToCell & { type:
   const sandbox = factory.create(spec, {
     emit: (batch) => channel.send({ type: 'emit', sandbox: id, batch }),
     settled: (report) => channel.send({ type: 'settled', sandbox: id, report }),
+    retire: () => channel.send({ type: 'retire', sandbox: id }),
     ended: (failure) => {
       sandboxes.delete(id)
       channel.send({ type: 'ended', sandbox: id, failure })

@@ -10,7 +10,7 @@ import type { Egress } from './operations/egress.ts'
  * tenants: its parent checks what comes out of it as it checks what comes out of an isolate.
  */
 export type ToCell =
-  | { type: 'configure'; egress: Egress }
+  | { type: 'configure'; egress: Egress; cores: number }
   | { type: 'create'; sandbox: number; spec: SandboxSpec }
   | { type: 'dispatch'; sandbox: number; batch: Batch }
   | { type: 'dispose'; sandbox: number }
@@ -22,6 +22,7 @@ export type FromCell =
   | { type: 'refused'; sandbox: number; message: string; stack: string }
   | { type: 'emit'; sandbox: number; batch: Batch }
   | { type: 'settled'; sandbox: number; report: RunReport }
+  | { type: 'retire'; sandbox: number }
   | { type: 'ended'; sandbox: number; failure: SandboxFailure }
   | { type: 'tainted'; taint: Taint }
   | { type: 'pong'; rssBytes: number }
@@ -40,12 +41,15 @@ export function checkFromCell(message: FromCell): string {
     case 'refused':
       return isText(message.message) && isText(message.stack) ? '' : 'refused is malformed'
     case 'emit':
+    case 'retire':
       return ''
     case 'settled':
-      return isCount(message.report?.cpuMs) && isCount(message.report.memoryBytes) ? '' : 'settled is malformed'
+      return isCount(message.report?.cpuMs) && isCount(message.report.memoryBytes) && isCount(message.report.waitedMs ?? 0)
+        ? ''
+        : 'settled is malformed'
     case 'ended': {
-      const { code, message: text, notBegun } = message.failure ?? {}
-      return FAILURES.includes(code) && isText(text) && Array.isArray(notBegun) && notBegun.every(isCount)
+      const { code, message: text, notBegun, cpuMs = 0 } = message.failure ?? {}
+      return FAILURES.includes(code) && isText(text) && Array.isArray(notBegun) && notBegun.every(isCount) && isCount(cpuMs)
         ? ''
         : 'ended is malformed'
     }
@@ -54,7 +58,13 @@ export function checkFromCell(message: FromCell): string {
   }
 }
 
-const FAILURES: unknown[] = ['cpu_exceeded', 'memory_exceeded', 'worker_lost', 'internal'] satisfies SandboxFailure['code'][]
+const FAILURES: unknown[] = [
+  'cpu_exceeded',
+  'memory_exceeded',
+  'bad_guest',
+  'worker_lost',
+  'internal',
+] satisfies SandboxFailure['code'][]
 
 function isTaint(taint: Partial<Taint> | undefined): boolean {
   const isKnown = taint?.kind === 'unstoppable' || taint?.kind === 'catastrophic'

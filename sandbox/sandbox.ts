@@ -73,7 +73,7 @@ export interface SandboxObserver {
   emit(batch: Batch): void
   /** All that was dispatched so far has been entered, and the guest is at rest. */
   settled(report: RunReport): void
-  /** Its process is to be replaced: it goes on, but should be given up once what is in flight has ended. */
+  /** Its process is to be replaced, or its memory is used up: it goes on, but should be given up once what is in flight has ended. */
   retire?(): void
   /** It goes on, but has its place elsewhere now: to be loaded there first, and then given up. */
   move?(): void
@@ -86,10 +86,13 @@ export interface RunReport {
   cpuMs: number
   /** V8 heap and external memory in use, bytes; the last known. */
   memoryBytes: number
+  /** How long what was dispatched since then has waited for a place among the isolates that run, ms. */
+  waitedMs?: number
 }
 
 export interface SandboxFailure {
-  code: 'cpu_exceeded' | 'memory_exceeded' | 'worker_lost' | 'internal'
+  /** `bad_guest`: its side of the protocol is broken, which only tenant code that got hold of it can do. */
+  code: 'cpu_exceeded' | 'memory_exceeded' | 'bad_guest' | 'worker_lost' | 'internal'
   message: string
   /** Ids of events that were dispatched and whose handler had not been called: they may run elsewhere. */
   notBegun: number[]
@@ -98,4 +101,6 @@ export interface SandboxFailure {
    * `hung` and therefore ended, or ended by the host on purpose, `given_up`, which says nothing about anybody.
    */
   how?: 'crashed' | 'killed' | 'hung' | 'given_up'
+  /** CPU time since the last report, ms; absent where nobody can tell, as of a lost process. */
+  cpuMs?: number
 }

@@ -58,7 +58,7 @@ export interface ServedOptions {
 /** `skep serve` as a user starts it, on free ports, with a data folder of its own. */
 export async function startServed(options: ServedOptions): Promise<Served> {
   const args = [CLI, 'serve', '--port', '0', '--api-port', '0', '--data', options.data, ...(options.args ?? ['--workers', '2'])]
-  const [command, ...before] = [...(options.wrap ?? []), process.execPath] as [string, ...string[]]
+  const [command = process.execPath, ...before] = [...(options.wrap ?? []), process.execPath]
   const child = spawn(command, [...before, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, ...options.env },

@@ -1,6 +1,7 @@
 import ivm from 'isolated-vm'
 import { ownBytes } from './bytes.ts'
 import type { Prelude } from './prelude.ts'
+import { Progress } from './protocol.ts'
 import type { Batch, GuestOptions } from './protocol.ts'
 
 /**
@@ -44,7 +45,7 @@ export class EngineIsolate {
   readonly #skep: ivm.Reference
   readonly #start: ivm.Reference
   readonly #flush: ivm.Reference
-  readonly #begun = new Int32Array(new SharedArrayBuffer(4))
+  readonly #progress = new Int32Array(new SharedArrayBuffer(8))
   #dispatch: ivm.Reference | undefined
 
   constructor(options: IsolateOptions, snapshot: ivm.ExternalCopy<ArrayBuffer>) {
@@ -66,7 +67,7 @@ export class EngineIsolate {
     const connect = this.#skep.getSync('connect', { reference: true })
     this.#dispatch = connect.applySync(
       undefined,
-      [callback, guestOptions, new ivm.ExternalCopy(this.#begun.buffer).copyInto({ release: true })],
+      [callback, guestOptions, new ivm.ExternalCopy(this.#progress.buffer).copyInto({ release: true })],
       { result: { reference: true } },
     )
     connect.release()
@@ -78,7 +79,7 @@ export class EngineIsolate {
     timeoutMs: number,
   ): Promise<RunOutcome> {
     return this.#run(async () => {
-      await this.#setModules(source.modules)
+      await this.#setModules(source.modules, timeoutMs)
       const script = await this.#isolate.compileScript(source.code, { filename: source.filename })
       const exports = await script.run(this.#context, { reference: true, timeout: timeoutMs })
       script.release()
@@ -101,7 +102,7 @@ export class EngineIsolate {
 
   /** How many events of the last batch had begun. Read from shared memory: see `flush`. */
   get begun(): number {
-    return this.#begun[0]!
+    return this.#progress[Progress.begun]!
   }
 
   /**
@@ -118,11 +119,11 @@ export class EngineIsolate {
     return this.#isolate.isDisposed ? 0 : Number(this.#isolate.cpuTime) / 1e6
   }
 
-  /** Bytes in use, external memory included. Only while it is at rest: it waits for a running isolate. */
+  /** Bytes in use, external memory and what only the guest knows of included. Only while it is at rest: it waits for a running isolate. */
   memoryBytes(): number {
     if (this.#isolate.isDisposed) return 0
     const { used_heap_size, externally_allocated_size } = this.#isolate.getHeapStatisticsSync()
-    return used_heap_size + externally_allocated_size
+    return used_heap_size + externally_allocated_size + this.#progress[Progress.uncountedKb]! * 1024
   }
 
   dispose(): void {
@@ -133,11 +134,11 @@ export class EngineIsolate {
     }
   }
 
-  async #setModules(modules: Record<string, Uint8Array>): Promise<void> {
+  async #setModules(modules: Record<string, Uint8Array>, timeoutMs: number): Promise<void> {
     const names = Object.keys(modules)
     if (names.length === 0) return
     const copy = new ivm.ExternalCopy(names.map((name) => [name, ownBytes(modules[name]!).buffer, name.endsWith('.wasm')]))
-    await this.#context.evalClosure(SET_MODULES, [copy.copyInto({ release: true })])
+    await this.#context.evalClosure(SET_MODULES, [copy.copyInto({ release: true })], { timeout: timeoutMs })
   }
 
   async #run(work: () => Promise<unknown>): Promise<RunOutcome> {
@@ -153,7 +154,7 @@ export class EngineIsolate {
 const OK: RunOutcome = { kind: 'ok' }
 const COPY = { copy: true } as const
 
-/** Wasm is compiled here, synchronously: the asynchronous `WebAssembly.compile` does not settle in isolated-vm 7.0.1. */
+/** Wasm is compiled by the prelude's `WebAssembly.Module`, which bounds its memories. */
 const SET_MODULES = `
 const modules = { __proto__: null }
 for (const [name, bytes, isWasm] of $0) modules[name] = isWasm ? new WebAssembly.Module(bytes) : bytes
@@ -169,7 +170,10 @@ function outcomeOf(error: unknown, isolate: ivm.Isolate): RunOutcome {
 
 /** What a tenant throws is copied by isolated-vm: an Error's message and stack as strings, or any plain value. */
 function readError(error: unknown): { message: string; stack: string } {
-  if (error instanceof Error) return { message: String(error.message), stack: String(error.stack ?? error.message) }
-  const text = typeof error === 'string' ? error : `a thrown ${typeof error}`
+  if (error instanceof Error) return { message: cut(String(error.message)), stack: cut(String(error.stack ?? error.message)) }
+  const text = typeof error === 'string' ? cut(error) : `a thrown ${typeof error}`
   return { message: text, stack: text }
 }
+
+/** What a tenant throws may be as long as its memory allows; it goes into a log line. */
+const cut = (text: string) => text.slice(0, 16_384)

@@ -95,6 +95,14 @@ export type PlainObject = { [key: string]: Plain }
 export type Plain = string | number | boolean | null | Uint8Array | Plain[] | PlainObject | undefined
 export type Batch = Field[]
 
+/** Words of the memory that both sides see. The host reads it at any time, without entering the isolate. */
+export const Progress = {
+  /** Events of the batch at hand whose handler has been called. */
+  begun: 0,
+  /** Kilobytes that the guest knows of and V8 does not count: memories and code of WebAssembly, resizable buffers. */
+  uncountedKb: 1,
+} as const
+
 /** What the guest's `start` gets, once. */
 export interface GuestOptions {
   /** `vars` and other plain values of the function's `env`. */

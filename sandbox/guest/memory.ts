@@ -94,7 +94,7 @@ export function measureHoldings(): void {
 /** isolated-vm's allocator has V8 collect all garbage before it refuses a buffer, and this one it does refuse. */
 function collect(): void {
   try {
-    new Buffer(2 ** 40)
+    void new Buffer(2 ** 40)
   } catch {
     // As it should.
   }

@@ -125,8 +125,9 @@ export const typedArraySet = uncurryThis(TypedArrayPrototype.set) as (
   at?: number,
 ) => void
 /** A copy of a part. `slice` of a typed array or buffer would ask its `constructor` what to make. */
-export function typedArraySlice(from: Uint8Array, start: number, end: number = typedArrayLength(from)): Uint8Array {
-  return new Bytes(new Bytes(typedArrayBuffer(from), typedArrayByteOffset(from) + start, end - start))
+export function typedArraySlice(from: Uint8Array, start: number, end: number = Infinity): Uint8Array {
+  const length = typedArrayLength(from)
+  return new Bytes(new Bytes(typedArrayBuffer(from), typedArrayByteOffset(from) + start, (end < length ? end : length) - start))
 }
 export const typedArrayFill = uncurryThis(TypedArrayPrototype.fill as Any) as (
   to: Uint8Array | Uint32Array,

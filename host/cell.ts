@@ -276,6 +276,9 @@ class CellSandbox implements Sandbox {
       case 'settled':
         this.#observer.settled(message.report)
         break
+      case 'retire':
+        this.retire()
+        break
       case 'ended':
         this.#end(message.failure.code, message.failure.message, message.failure.notBegun)
         break
@@ -289,7 +292,7 @@ class CellSandbox implements Sandbox {
       return
     }
     this.#cell.dispose()
-    this.#end('internal', `The guest broke the protocol: ${problem}`, [])
+    this.#end('bad_guest', `The guest broke the protocol: ${problem}`, [])
   }
 
   /** Its cell takes no more work: whoever holds it should load the function elsewhere once it is at rest. */

@@ -51,6 +51,7 @@ function create(factory: SandboxFactory, { sandbox: id, spec }: ToCell & { type:
   const sandbox = factory.create(spec, {
     emit: (batch) => channel.send({ type: 'emit', sandbox: id, batch }),
     settled: (report) => channel.send({ type: 'settled', sandbox: id, report }),
+    retire: () => channel.send({ type: 'retire', sandbox: id }),
     ended: (failure) => {
       sandboxes.delete(id)
       channel.send({ type: 'ended', sandbox: id, failure })

@@ -20,6 +20,7 @@ export type FromCell =
   | { type: 'refused'; sandbox: number; message: string; stack: string }
   | { type: 'emit'; sandbox: number; batch: Batch }
   | { type: 'settled'; sandbox: number; report: RunReport }
+  | { type: 'retire'; sandbox: number }
   | { type: 'ended'; sandbox: number; failure: SandboxFailure }
   | { type: 'tainted'; taint: Taint }
 
@@ -36,6 +37,7 @@ export function checkFromCell(message: FromCell): string {
     case 'refused':
       return isText(message.message) && isText(message.stack) ? '' : 'refused is malformed'
     case 'emit':
+    case 'retire':
       return ''
     case 'settled':
       return isCount(message.report?.cpuMs) && isCount(message.report.memoryBytes) ? '' : 'settled is malformed'
@@ -50,7 +52,13 @@ export function checkFromCell(message: FromCell): string {
   }
 }
 
-const FAILURES: unknown[] = ['cpu_exceeded', 'memory_exceeded', 'worker_lost', 'internal'] satisfies SandboxFailure['code'][]
+const FAILURES: unknown[] = [
+  'cpu_exceeded',
+  'memory_exceeded',
+  'bad_guest',
+  'worker_lost',
+  'internal',
+] satisfies SandboxFailure['code'][]
 
 function isTaint(taint: Partial<Taint> | undefined): boolean {
   const isKnown = taint?.kind === 'unstoppable' || taint?.kind === 'catastrophic'

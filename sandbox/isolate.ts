@@ -279,7 +279,7 @@ export class IsolateSandbox implements Sandbox {
     if (this.#state === 'ended') return
     const problem = checkBatch(batch)
     if (problem !== '') {
-      this.#end({ code: 'internal', message: `The guest broke the protocol: ${problem}`, notBegun: [] })
+      this.#end({ code: 'bad_guest', message: `The guest broke the protocol: ${problem}`, notBegun: [] })
       return
     }
     const events = sortOut(batch, (all, at) => this.#receiveOther(all, at))

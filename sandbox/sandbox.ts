@@ -71,7 +71,7 @@ export interface SandboxObserver {
   emit(batch: Batch): void
   /** All that was dispatched so far has been entered, and the guest is at rest. */
   settled(report: RunReport): void
-  /** Its process is to be replaced: it goes on, but should be given up once what is in flight has ended. */
+  /** Its process is to be replaced, or its memory is used up: it goes on, but should be given up once what is in flight has ended. */
   retire?(): void
   /** It is gone: over a limit, or with its process. */
   ended(failure: SandboxFailure): void
@@ -85,7 +85,8 @@ export interface RunReport {
 }
 
 export interface SandboxFailure {
-  code: 'cpu_exceeded' | 'memory_exceeded' | 'worker_lost' | 'internal'
+  /** `bad_guest`: its side of the protocol is broken, which only tenant code that got hold of it can do. */
+  code: 'cpu_exceeded' | 'memory_exceeded' | 'bad_guest' | 'worker_lost' | 'internal'
   message: string
   /** Ids of events that were dispatched and whose handler had not been called: they may run elsewhere. */
   notBegun: number[]

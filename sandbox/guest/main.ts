@@ -2,6 +2,7 @@ import { AbortController, AbortSignal, setAbortTimer } from './abort.ts'
 import { atob, btoa } from './base64.ts'
 import { installBuffers } from './buffers.ts'
 import { installClock, removeWaits, Performance } from './clock.ts'
+import { collect } from './collect.ts'
 import { createConsole, inspect, inspectAs } from './console.ts'
 import { currentEvent } from './current.ts'
 import { DOMException } from './dom-exception.ts'
@@ -119,13 +120,14 @@ installFinalization(scope)
 installBuffers(scope)
 
 install('__skep', {
+  collect,
   flush,
   /** Before the bundle runs. `emit` takes batches for the host. Returns the entry for every later message. */
   connect(emit: (batch: Batch) => void, options: GuestOptions, shared: ArrayBuffer): (now: number, batch: Batch) => void {
     delete scope.__skep
     const progress = new Int32Array(shared)
     setMemoryLimit(options.memoryBytes, (bytes) => {
-      progress[Progress.uncountedKb] = bytes / 1024
+      progress[Progress.meteredKb] = bytes / 1024
     })
     // V8 puts these into every context that it makes from a snapshot.
     removeWaits(scope)

@@ -1,3 +1,5 @@
+import { performance } from 'node:perf_hooks'
+import { setTimeout as delay } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import ivm from 'isolated-vm'
 import { ownBytes } from './bytes.ts'
@@ -52,6 +54,8 @@ export class EngineIsolate {
   readonly #collect: ivm.Reference
   readonly #progress = new Int32Array(new SharedArrayBuffer(4 * PROGRESS_WORDS))
   #dispatch: ivm.Reference | undefined
+  /** Something of the tenant's may be running. */
+  #inside = false
 
   constructor(options: IsolateOptions, snapshot: ivm.ExternalCopy<ArrayBuffer>) {
     this.#isolate = new ivm.Isolate({
@@ -84,7 +88,8 @@ export class EngineIsolate {
     source: { code: string; filename: string; async: boolean; modules: Record<string, Uint8Array> },
     timeoutMs: number,
   ): Promise<RunOutcome> {
-    return this.#run(async () => {
+    this.#inside = true
+    const outcome = await this.#run(async () => {
       await this.#setModules(source.modules, timeoutMs)
       const script = await this.#isolate.compileScript(source.code, { filename: source.filename })
       const exports = await script.run(this.#context, { reference: true, timeout: timeoutMs })
@@ -93,17 +98,44 @@ export class EngineIsolate {
       this.#start.release()
       this.#skep.release()
     })
+    this.#inside = false
+    return outcome
   }
 
   /** Enters the isolate with a batch. `now`: ms since 1970, what its clock shows until the next entry. */
   async dispatch(now: number, batch: Batch, timeoutMs: number): Promise<RunOutcome> {
+    this.#inside = true
     try {
       // No closure and no second promise: isolated-vm captures the stack at every call, and pays for each frame.
       await this.#dispatch!.apply(undefined, [now, batch], { timeout: timeoutMs, arguments: COPY })
       return OK
     } catch (error) {
-      return outcomeOf(error, this.#isolate)
+      const outcome = outcomeOf(error, this.#isolate)
+      return outcome.kind === 'threw' ? await this.#settle(outcome, timeoutMs) : outcome
+    } finally {
+      this.#inside = false
     }
+  }
+
+  /**
+   * A rejection that nobody handled: isolated-vm has read the message and stack of what was thrown, which runs getters of
+   * the tenant's after the entry and under no limit (`comesToRest` is for those that do not return). They may have left
+   * microtasks and further rejections behind, which the next entry would run, on the thread of the host if it is a
+   * synchronous one. So the isolate is entered under the limit until nothing is left.
+   */
+  async #settle(outcome: RunOutcome, timeoutMs: number): Promise<RunOutcome> {
+    for (let round = 0; round < SETTLE_ROUNDS; round++) {
+      const left = await this.#run(() => this.#flush.apply(undefined, [], { timeout: timeoutMs }))
+      if (left.kind === 'ok') return outcome
+      if (left.kind !== 'threw') return left
+    }
+    return { kind: 'timeout' }
+  }
+
+  /** Whether what runs ends within so many ms, after `dispose`. If not, V8 cannot stop it. */
+  async comesToRest(ms: number): Promise<boolean> {
+    for (const until = performance.now() + ms; this.#inside && performance.now() < until;) await delay(10)
+    return !this.#inside
   }
 
   /** How many events of the last batch had begun. Read from shared memory: see `flush`. */
@@ -164,6 +196,9 @@ export class EngineIsolate {
 
 /** V8 counts what lies outside its heap, and looks for garbage once it has grown by 64 MB. */
 const COLLECT_BYTES = 96 * 1_048_576
+
+/** Of unhandled rejections that bring about another: a few are a mistake, more are meant. */
+const SETTLE_ROUNDS = 4
 
 const OK: RunOutcome = { kind: 'ok' }
 const COPY = { copy: true } as const

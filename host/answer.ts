@@ -17,6 +17,7 @@ export const DATA_CODES: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'memory_exceeded',
   'timeout',
   'start_failed',
+  'quarantined',
   'store_unavailable',
   'store_corrupt',
   'draining',
@@ -32,13 +33,14 @@ const RETRY_AFTER: Partial<Record<ErrorCode, string>> = {
   draining: '1',
   store_unavailable: '2',
   worker_lost: '1',
+  quarantined: '10',
 }
 
 /** Answers with the bare reason phrase: what went wrong inside is for the function's log, not for its callers. */
-export function answerError(exchange: Exchange, code: ErrorCode, requestId: string): void {
+export function answerError(exchange: Exchange, code: ErrorCode, requestId: string, retryAfter?: number): void {
   const { status } = ERRORS[code]
   const headers = ['content-type', 'text/plain; charset=utf-8', 'skep-error', code, 'skep-request-id', requestId]
-  const retryAfter = RETRY_AFTER[code]
-  if (retryAfter !== undefined) headers.push('retry-after', retryAfter)
+  const wait = retryAfter === undefined ? RETRY_AFTER[code] : String(retryAfter)
+  if (wait !== undefined) headers.push('retry-after', wait)
   exchange.respond(status, headers, STATUS_CODES[status] ?? 'Error')
 }

@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os'
 import { z } from 'zod'
 import { DEFAULT_LIMITS } from '../sandbox/limits.ts'
 import type { Limits } from '../sandbox/limits.ts'
+import { PLACEMENTS } from './placement.ts'
 import { NAME } from './records.ts'
 
 /** The host's settings, from defaults, file, environment and flags: later wins. Unknown keys are errors. */
@@ -33,7 +34,24 @@ export const configSchema = z.strictObject({
     })
     .prefault({}),
   listener: z.enum(['auto', 'uws', 'node']).default('auto'),
-  placement: z.enum(['inline', 'cell']).default('inline'),
+  placement: z.enum(PLACEMENTS).default('adaptive'),
+  /** A new version is trusted after so many events that ended well, and not before it is so old; both 0: at once. */
+  probation: z
+    .strictObject({ events: z.int().min(0).default(20), seconds: z.number().min(0).max(86_400).default(2) })
+    .prefault({}),
+  /** How long a function that took a process down is not run, s: the first time, then doubled, and at most. */
+  quarantine: z
+    .strictObject({
+      seconds: z.number().positive().max(86_400).default(10),
+      mostSeconds: z.number().positive().max(604_800).default(3_600),
+    })
+    .prefault({}),
+  guard: z
+    .strictObject({
+      /** Resident memory from which a worker or cell is replaced, MB; default: its share of the machine's. */
+      rssMb: z.number().min(128).optional(),
+    })
+    .prefault({}),
   limits: z
     .strictObject({
       cpuMs: limit(DEFAULT_LIMITS.cpuMs, 600_000),
@@ -78,6 +96,8 @@ export const configSchema = z.strictObject({
       z.strictObject({
         /** Tenants of different cordons never share a process. */
         cordon: z.string().regex(NAME).default('default'),
+        /** Where its functions run at least: the stricter one of this and the host's holds. */
+        placement: z.enum(PLACEMENTS).optional(),
         /** On top of the host's own lists, which win where they deny. */
         egress,
       }),

@@ -8,6 +8,7 @@ import { DATA_CODES } from './answer.ts'
 import { Call, WHOLE_BODY } from './call.ts'
 import { systemClock } from './clock.ts'
 import type { Clock } from './clock.ts'
+import type { Conduct, ConductRecord } from './conduct.ts'
 import { tenantSettings } from './config.ts'
 import type { Config } from './config.ts'
 import { ERRORS, SkepError } from './errors.ts'
@@ -16,6 +17,7 @@ import type { Exchange } from './listener/listener.ts'
 import type { Log } from './log.ts'
 import type { Counters } from './metrics.ts'
 import { stripOwnHeaders } from './own-headers.ts'
+import { stricter } from './placement.ts'
 import { Pool } from './pool.ts'
 import type { VersionRef } from './pool.ts'
 import { decodeRecord, keys, versionRecord } from './records.ts'
@@ -35,6 +37,8 @@ export interface HostParts {
   config: Pick<Config, 'limits' | 'pool' | 'drainMs' | 'tenants'>
   store: Store
   factory: SandboxFactory
+  /** What is remembered of how functions behave; without it, all are loaded. */
+  conduct?: Conduct
   log: Log
   counters: Counters
   clock?: Clock
@@ -48,6 +52,7 @@ export class HostCore extends EventEmitter<HostEvents> {
   readonly #counters: Counters
   readonly #router: Router
   readonly #pool: Pool
+  readonly #conduct: Conduct | undefined
   readonly #clock: Clock
   readonly #idPrefix = randomBytes(6).toString('hex')
   readonly #refs = new WeakMap<FunctionRecord, VersionRef>()
@@ -62,6 +67,8 @@ export class HostCore extends EventEmitter<HostEvents> {
     this.#counters = parts.counters
     this.#clock = parts.clock ?? systemClock
     this.#router = new Router(parts.store, { clock: this.#clock })
+    const { conduct } = parts
+    this.#conduct = conduct
     this.#pool = new Pool({
       factory: parts.factory,
       load: (version) => this.#load(version),
@@ -69,6 +76,14 @@ export class HostCore extends EventEmitter<HostEvents> {
       maxMemory: parts.config.pool.maxMemoryMb * 1_048_576,
       idleMs: parts.config.pool.idleMs,
       clock: this.#clock,
+      ...(conduct === undefined
+        ? {}
+        : {
+            conduct: {
+              refusal: (version) => conduct.refusal(nameOf(version), version.version),
+              isProbe: (version) => conduct.isProbe(nameOf(version), version.version),
+            },
+          }),
       observer: {
         coldStart: (version, phases) => {
           this.#counters.coldStart(nameOf(version), phases.store + phases.start)
@@ -128,6 +143,19 @@ export class HostCore extends EventEmitter<HostEvents> {
     if (notice.type === 'function') this.#pool.forgetFailures(notice.tenant, notice.function)
   }
 
+  /** Memory is short: what is at rest is dropped. */
+  shed(): void {
+    this.#pool.shed()
+  }
+
+  /** Tells the function's author what it did and when it may come back. */
+  noteQuarantine({ name, version, offences, until }: ConductRecord): void {
+    const last = offences.at(-1)
+    const [tenant, fn] = name.split('/') as [string, string]
+    const text = `quarantined: ${last === undefined ? 'for what an earlier version did' : `${last.kind}: ${last.message}`}. It is tried again from ${new Date(until).toISOString()} on.`
+    this.#functionLog({ tenant, function: fn, version }, { requestId: '', level: 'error', text })
+  }
+
   stats(): ReturnType<Pool['stats']> {
     return this.#pool.stats()
   }
@@ -176,7 +204,21 @@ export class HostCore extends EventEmitter<HostEvents> {
     else this.#pool.run(version, call)
   }
 
-  async #load({ tenant, function: fn, version }: VersionRef): Promise<SandboxSpec> {
+  async #load(ref: VersionRef): Promise<SandboxSpec> {
+    const conduct = this.#conduct
+    if (conduct === undefined) return this.#read(ref)
+    const name = nameOf(ref)
+    await conduct.admit(name, ref.version)
+    try {
+      return await this.#read(ref)
+    } catch (error) {
+      // Somebody else may have the try that it was given.
+      if (conduct.isProbe(name, ref.version)) conduct.abandoned(name, ref.version)
+      throw error
+    }
+  }
+
+  async #read({ tenant, function: fn, version }: VersionRef): Promise<SandboxSpec> {
     const key = keys.version(tenant, fn, version)
     const object = await this.#store.get(key)
     if (object === undefined || object === 'unchanged') throw corrupt(key, 'is missing')
@@ -188,9 +230,13 @@ export class HostCore extends EventEmitter<HostEvents> {
     if (hashBytes(bundle.bytes) !== record.bundle) throw corrupt(bundleKey, 'does not have the content that its name says')
     const limits: Limits = { ...this.#config.limits }
     Object.assign(limits, record.settings.limits)
-    const { cordon, egress } = tenantSettings(this.#config, tenant)
+    const { cordon, egress, placement } = tenantSettings(this.#config, tenant)
+    const strictest = stricter(placement ?? 'inline', record.settings.placement)
     const decoded = decodeStored(bundleKey, bundle.bytes)
-    return { name: `${tenant}/${fn}`, version, tenant, cordon, egress, bundle: decoded, env: record.settings.vars, limits }
+    return {
+      ...{ name: `${tenant}/${fn}`, version, tenant, cordon, egress, placement: strictest },
+      ...{ bundle: decoded, env: record.settings.vars, limits },
+    }
   }
 
   #functionLog(version: VersionRef, entry: FunctionLog): void {

@@ -19,6 +19,8 @@ export interface InstanceObserver {
   leaving(instance: Instance): void
   /** It has nothing in flight and may be evicted. */
   idle(instance: Instance): void
+  /** Another one is to be loaded, and to take over from it once it is ready. */
+  moving(instance: Instance): void
   /** It is gone: disposed of, or for this reason; these calls had not begun and want another. */
   ended(instance: Instance, failure: SandboxFailure | undefined, calls: Call[]): void
   log(instance: Instance, entry: FunctionLog): void
@@ -199,6 +201,11 @@ export class Instance implements SandboxObserver, CallRunner {
 
   retire(): void {
     this.drain()
+  }
+
+  move(): void {
+    if (this.state === 'ready') this.#observer.moving(this)
+    else this.drain()
   }
 
   ended(failure: SandboxFailure): void {

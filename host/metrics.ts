@@ -42,6 +42,12 @@ export class Counters {
     labelNames: ['state'] as const,
     registers: [this.registry],
   })
+  readonly #cells = new Gauge({
+    name: 'skep_cells',
+    help: 'Child processes that hold isolates, by what is placed in them.',
+    labelNames: ['kind'] as const,
+    registers: [this.registry],
+  })
 
   constructor() {
     const outcomes = this.#outcomes
@@ -76,6 +82,10 @@ export class Counters {
 
   failed(_function: string, limit: string): void {
     this.#limits.inc({ limit })
+  }
+
+  cells(counts: Record<string, number>): void {
+    for (const [kind, count] of Object.entries(counts)) this.#cells.set({ kind }, count)
   }
 
   isolates(counts: { ready: number; loading: number; draining: number }): void {

@@ -1,7 +1,7 @@
 import type { Limits } from '../../sandbox/limits.ts'
 import { Call } from '../call.ts'
 import { Pool } from '../pool.ts'
-import type { VersionRef } from '../pool.ts'
+import type { PoolConduct, VersionRef } from '../pool.ts'
 import { FakeClock, turn } from './clock.ts'
 import { FakeExchange } from './exchange.ts'
 import { FakeFactory, specOf } from './sandbox.ts'
@@ -9,7 +9,15 @@ import { FakeFactory, specOf } from './sandbox.ts'
 export const version = (fn: string): VersionRef => ({ tenant: 'acme', function: fn, version: '1'.repeat(16) })
 
 /** A pool with a fake of everything around it. */
-export function openPool(options: { maxIsolates?: number; maxMemory?: number; idleMs?: number; limits?: Partial<Limits> } = {}) {
+export function openPool(
+  options: {
+    maxIsolates?: number
+    maxMemory?: number
+    idleMs?: number
+    limits?: Partial<Limits>
+    conduct?: PoolConduct
+  } = {},
+) {
   const clock = new FakeClock()
   const factory = new FakeFactory()
   const seen: string[] = []
@@ -18,6 +26,7 @@ export function openPool(options: { maxIsolates?: number; maxMemory?: number; id
   const pool = new Pool({
     factory,
     clock,
+    ...(options.conduct === undefined ? {} : { conduct: options.conduct }),
     maxIsolates: options.maxIsolates ?? 10,
     maxMemory: options.maxMemory ?? 1e9,
     idleMs: options.idleMs ?? 60_000,

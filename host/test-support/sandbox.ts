@@ -51,6 +51,10 @@ export class FakeSandbox implements Sandbox {
     this.#observer.settled({ cpuMs: 0.1, memoryBytes: 1_000_000, ...report })
   }
 
+  move(): void {
+    this.#observer.move?.()
+  }
+
   retire(): void {
     this.#observer.retire?.()
   }

@@ -63,7 +63,7 @@ async function start(config: Config, port: number): Promise<void> {
     config.placement === 'cell'
       ? new CellFactory({ egress: config.egress, log, cores })
       : await createInlineFactory({ egress: config.egress, cores, tainted: (reason) => send({ type: 'tainted', reason }) })
-  core = new HostCore({ config, store, factory, log, counters })
+  core = new HostCore({ config, store, factory, log, counters, cores })
   process.on('uncaughtException', (error) => log.fatal({ err: error }, 'an exception that nobody caught: always a bug of skep'))
   process.on('unhandledRejection', (error) => log.fatal({ err: error }, 'a rejection that nobody handled: always a bug of skep'))
   const chosen = await listen({

@@ -8,6 +8,7 @@ import { Counters } from '../host/metrics.ts'
 import { Registry } from '../host/registry.ts'
 import { openStore } from '../host/store/open.ts'
 import { Supervisor } from '../host/supervisor.ts'
+import { mergeUsage } from '../host/usage.ts'
 import { WebExchange } from '../host/web-exchange.ts'
 import { createApi } from './app.ts'
 import { serveApi } from './serve-api.ts'
@@ -63,6 +64,7 @@ export async function serve(options: { config: Config; reload?: () => Promise<Co
       return { dataPort: supervisor.port, store: store.description, draining, pids: supervisor.pids, workers }
     },
     metrics: async () => (await supervisor.metrics([counters.registry])).text,
+    usage: async (tenant) => mergeUsage([...(await supervisor.usage(tenant)), ...counters.usage.report(tenant)]),
     ready: () => !draining && supervisor.pids.length > 0,
   })
   const abandon = async (error: unknown) => {

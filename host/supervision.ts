@@ -2,21 +2,22 @@ import type { MetricObject } from 'prom-client'
 import type { Config } from './config.ts'
 import type { ErrorCode } from './errors.ts'
 import type { Notice } from './registry.ts'
+import type { UsageLine } from './usage.ts'
 
 /** Every message between the supervisor and its workers. They travel over Node's cluster channel. */
 export type ToWorker =
   /** Serve on this port. Once, first. */
   | { type: 'start'; config: Config; port: number }
   | { type: 'notice'; notice: Notice }
-  /** Answer with `metrics` of the same id. */
-  | { type: 'metrics'; id: number }
+  /** Answer with `metrics` of the same id; with what functions use where `usageOf` asks for it: a tenant, or `*` for all. */
+  | { type: 'metrics'; id: number; usageOf?: string }
   /** Accept nothing new, finish what is in flight, end. */
   | { type: 'drain' }
 
 export type FromWorker =
   | { type: 'listening'; port: number; listener: 'uws' | 'node'; reason: string }
   | { type: 'failed'; code: ErrorCode; message: string }
-  | { type: 'metrics'; id: number; metrics: MetricObject[]; stats: WorkerStats }
+  | { type: 'metrics'; id: number; metrics: MetricObject[]; stats: WorkerStats; usage?: UsageLine[] }
   /** It holds an isolate that is lost for ever: replace it. */
   | { type: 'tainted'; reason: string }
 

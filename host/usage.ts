@@ -74,7 +74,6 @@ export const WINDOW_SECONDS = 10
 /** Functions that are remembered. Those without an isolate or a request go first. */
 const REMEMBERED = 10_000
 const FORGET_MS = 600_000
-const REPORTED = 1_000
 
 /** Who uses this process, by function. */
 export class Usage {
@@ -230,8 +229,7 @@ export function mergeUsage(lines: UsageLine[]): UsageLine[] {
 }
 
 function busiest(lines: UsageLine[]): UsageLine[] {
-  const sorted = lines.toSorted((a, b) => b.cpuMsPerSecond - a.cpuMsPerSecond || b.requestsPerSecond - a.requestsPerSecond)
-  return sorted.slice(0, REPORTED)
+  return lines.toSorted((a, b) => b.cpuMsPerSecond - a.cpuMsPerSecond || b.requestsPerSecond - a.requestsPerSecond)
 }
 
 const KEYS = ['cpuMs', 'requests', 'refused', 'failed', 'coldStarts'] as const satisfies (keyof Totals)[]

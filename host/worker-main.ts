@@ -45,7 +45,15 @@ async function receive(message: ToWorker): Promise<void> {
       const stats = core?.stats() ?? { ready: 0, loading: 0, draining: 0, memoryBytes: 0, inFlight: 0 }
       counters.isolates(stats)
       const metrics = (await counters.registry.getMetricsAsJSON()) as never
-      send({ type: 'metrics', id: message.id, metrics, stats: { ...stats, rssBytes: process.memoryUsage.rss() } })
+      const reply = {
+        type: 'metrics',
+        id: message.id,
+        metrics,
+        stats: { ...stats, rssBytes: process.memoryUsage.rss() },
+      } as const
+      const { usageOf } = message
+      if (usageOf === undefined) send(reply)
+      else send({ ...reply, usage: counters.usage.report(usageOf === '*' ? undefined : usageOf) })
       break
     }
     case 'drain':

@@ -51,10 +51,11 @@ function keepBusy(hosts: string[], atOnce: number) {
   const outcomes = new Map<string, number>()
   const agent = new Agent({ keepAlive: true })
   const retryAfter = new Set<number>()
-  let isStopped = false
+  const stopping = new AbortController()
   const one = async (host: string) => {
-    while (!isStopped) {
+    while (!stopping.signal.aborted) {
       const { status, headers } = await get(served.port, host, '/', { agent }).catch(() => ({ status: 0, headers: {} }) as never)
+      if (stopping.signal.aborted) return
       const outcome = String(headers['skep-error'] ?? status)
       outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1)
       if (headers['retry-after'] !== undefined) retryAfter.add(Number(headers['retry-after']))
@@ -67,7 +68,7 @@ function keepBusy(hosts: string[], atOnce: number) {
     outcomes,
     retryAfter,
     async stop() {
-      isStopped = true
+      stopping.abort()
       // Cuts what is in flight.
       agent.destroy()
       await Promise.all(loops)

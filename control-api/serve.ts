@@ -15,6 +15,7 @@ import { stricter } from '../host/placement.ts'
 import { Registry } from '../host/registry.ts'
 import { openStore } from '../host/store/open.ts'
 import { Supervisor } from '../host/supervisor.ts'
+import { mergeUsage } from '../host/usage.ts'
 import { WebExchange } from '../host/web-exchange.ts'
 import { createApi } from './app.ts'
 import { serveApi } from './serve-api.ts'
@@ -86,6 +87,7 @@ export async function serve(options: { config: Config; reload?: () => Promise<Co
       counters.cells(factory.counts())
       return (await supervisor.metrics([counters.registry])).text
     },
+    usage: async (tenant) => mergeUsage([...(await supervisor.usage(tenant)), ...counters.usage.report(tenant)]),
     ready: () => !draining && supervisor.pids.length > 0,
   })
   const abandon = async (error: unknown) => {

@@ -87,6 +87,15 @@ export const configSchema = z.strictObject({
       idleMs: z.number().positive().default(300_000),
     })
     .prefault({}),
+  /** When a worker refuses requests before they queue. */
+  admission: z
+    .strictObject({
+      /** Requests of one tenant that a worker has in flight at most. */
+      inFlight: z.int().min(1).max(1_000_000).default(2_000),
+      /** A request that is expected to wait for longer is refused at once, ms. */
+      maxWaitMs: z.number().positive().max(600_000).default(10_000),
+    })
+    .prefault({}),
   /** Addresses, networks or hosts, with or without a port, that functions may reach beside public ones, or may not reach. */
   egress,
   /** What the operator sets for single tenants, by name. */
@@ -98,6 +107,8 @@ export const configSchema = z.strictObject({
         cordon: z.string().regex(NAME).default('default'),
         /** Where its functions run at least: the stricter one of this and the host's holds. */
         placement: z.enum(PLACEMENTS).optional(),
+        /** Instead of `admission.inFlight`. */
+        inFlight: z.int().min(1).max(1_000_000).optional(),
         /** On top of the host's own lists, which win where they deny. */
         egress,
       }),

@@ -15,6 +15,7 @@ import { Heartbeat } from './heartbeat.ts'
 import type { Log } from './log.ts'
 import type { Notice } from './registry.ts'
 import type { FromWorker, ToWorker, WorkerStats } from './supervision.ts'
+import type { UsageLine } from './usage.ts'
 
 const ENTRY = join(import.meta.dirname, import.meta.filename.endsWith('.ts') ? 'worker-main.ts' : 'worker-main.js')
 
@@ -122,6 +123,13 @@ export class Supervisor {
     const mine = await Promise.all([this.#registry, ...own].map((registry) => registry.getMetricsAsJSON()))
     const merged = AggregatorRegistry.aggregate([...known.map((reply) => reply.metrics), ...mine] as never)
     return { text: await merged.metrics(), workers: known.map(({ stats, pid }) => ({ pid, ...stats })) }
+  }
+
+  /** What functions use, by worker: of all tenants or of one. */
+  async usage(tenant: string | undefined): Promise<UsageLine[]> {
+    const listening = [...this.#members].filter((member) => member.state !== 'starting')
+    const replies = await Promise.all(listening.map((member) => this.#askMetrics(member, tenant ?? '*')))
+    return replies.flatMap((reply) => reply?.usage ?? [])
   }
 
   /** Replaces the workers one by one with ones of this configuration: each listens before the old one drains. */
@@ -292,7 +300,7 @@ export class Supervisor {
     member.worker.once('exit', () => clearTimeout(kill))
   }
 
-  async #askMetrics(member: Member): Promise<(Metrics & { pid: number }) | undefined> {
+  async #askMetrics(member: Member, usageOf?: string): Promise<(Metrics & { pid: number }) | undefined> {
     const id = ++this.#lastMetrics
     const reply = await new Promise<Metrics | undefined>((resolve) => {
       const timer = setTimeout(resolve, METRICS_PATIENCE, undefined)
@@ -300,7 +308,7 @@ export class Supervisor {
         clearTimeout(timer)
         resolve(message)
       })
-      post(member, { type: 'metrics', id })
+      post(member, { type: 'metrics', id, ...(usageOf === undefined ? {} : { usageOf }) })
     })
     this.#metricsWaiters.delete(id)
     return reply === undefined ? undefined : { ...reply, pid: member.worker.process.pid! }

@@ -58,7 +58,15 @@ async function receive(message: ToWorker): Promise<void> {
       counters.isolates(stats)
       if (factory !== undefined) counters.cells(factory.counts())
       const metrics = (await counters.registry.getMetricsAsJSON()) as never
-      send({ type: 'metrics', id: message.id, metrics, stats: { ...stats, rssBytes: process.memoryUsage.rss() } })
+      const reply = {
+        type: 'metrics',
+        id: message.id,
+        metrics,
+        stats: { ...stats, rssBytes: process.memoryUsage.rss() },
+      } as const
+      const { usageOf } = message
+      if (usageOf === undefined) send(reply)
+      else send({ ...reply, usage: counters.usage.report(usageOf === '*' ? undefined : usageOf) })
       break
     }
     case 'warm':
@@ -92,7 +100,7 @@ async function start(config: Config, port: number, known: ConductChange[]): Prom
     ...{ placement: config.placement, egress: config.egress, log, cores, conduct: mirror, ...inline, memory },
     active: (versions) => send({ type: 'active', versions }),
   })
-  core = new HostCore({ config, store, factory, conduct: mirror, log, counters })
+  core = new HostCore({ config, store, factory, conduct: mirror, log, counters, cores })
   if (isInline) guardMemory(core, factory, memory)
   process.on('uncaughtException', (error) => log.fatal({ err: error }, 'an exception that nobody caught: always a bug of skep'))
   process.on('unhandledRejection', (error) => log.fatal({ err: error }, 'a rejection that nobody handled: always a bug of skep'))

@@ -1,5 +1,6 @@
 import { CellFactory } from '../host/cell.ts'
 import { checkBundle } from '../host/check.ts'
+import { hostEgress } from '../host/config.ts'
 import type { Config } from '../host/config.ts'
 import { HostCore } from '../host/host.ts'
 import { createLog } from '../host/log.ts'
@@ -42,7 +43,7 @@ export async function serve(options: { config: Config; reload?: () => Promise<Co
     core.notice(notice)
   })
   // Uploads are checked, and single events run, in cells of this process: no listener, no tenant code beside the supervisor.
-  const factory = new CellFactory({ egress: config.egress, log })
+  const factory = new CellFactory({ egress: hostEgress(config, supervisor.port), log })
   const counters = new Counters()
   const core = new HostCore({ config, store, factory, log, counters })
   let draining = false

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { decodeBundle, hashBytes } from '../bundler/artifact.ts'
 import type { Bundle } from '../bundler/artifact.ts'
 import type { Limits } from '../sandbox/limits.ts'
+import { loopOf, passesIn } from '../sandbox/operations/cdn-loop.ts'
 import type { SandboxFactory, SandboxSpec } from '../sandbox/sandbox.ts'
 import { DATA_CODES } from './answer.ts'
 import { Call, WHOLE_BODY } from './call.ts'
@@ -14,6 +15,7 @@ import { ERRORS, SkepError } from './errors.ts'
 import type { FunctionLog } from './instance.ts'
 import type { Exchange } from './listener/listener.ts'
 import type { Log } from './log.ts'
+import { loopIdOf, MOST_PASSES } from './loop.ts'
 import type { Counters } from './metrics.ts'
 import { stripOwnHeaders } from './own-headers.ts'
 import { Pool } from './pool.ts'
@@ -50,6 +52,7 @@ export class HostCore extends EventEmitter<HostEvents> {
   readonly #pool: Pool
   readonly #clock: Clock
   readonly #idPrefix = randomBytes(6).toString('hex')
+  readonly #loopId: string
   readonly #refs = new WeakMap<FunctionRecord, VersionRef>()
   #lastId = 0
   #draining = false
@@ -57,6 +60,7 @@ export class HostCore extends EventEmitter<HostEvents> {
   constructor(parts: HostParts) {
     super()
     this.#store = parts.store
+    this.#loopId = loopIdOf(parts.store)
     this.#config = parts.config
     this.#log = parts.log
     this.#counters = parts.counters
@@ -169,6 +173,7 @@ export class HostCore extends EventEmitter<HostEvents> {
   #runVersion(version: VersionRef, call: Call): void {
     const { bodyLength } = call.exchange
     if (this.#draining) call.fail('draining')
+    else if (passesIn(loopOf(call.exchange.headers), this.#loopId) >= MOST_PASSES) call.fail('loop_detected')
     else if (bodyLength > this.#config.limits.bodyBytes) call.fail('body_too_large')
     else if (bodyLength > 0 && bodyLength <= WHOLE_BODY) call.gather(() => this.#pool.run(version, call))
     else this.#pool.run(version, call)
@@ -188,7 +193,9 @@ export class HostCore extends EventEmitter<HostEvents> {
     Object.assign(limits, record.settings.limits)
     const { cordon, egress } = tenantSettings(this.#config, tenant)
     const decoded = decodeStored(bundleKey, bundle.bytes)
-    return { name: `${tenant}/${fn}`, version, tenant, cordon, egress, bundle: decoded, env: record.settings.vars, limits }
+    const name = `${tenant}/${fn}`
+    const { vars: env } = record.settings
+    return { name, version, tenant, cordon, egress, loopId: this.#loopId, bundle: decoded, env, limits }
   }
 
   #functionLog(version: VersionRef, entry: FunctionLog): void {

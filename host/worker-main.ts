@@ -1,5 +1,6 @@
 import { createInlineFactory } from '../sandbox/inline.ts'
 import { CellFactory } from './cell.ts'
+import { hostEgress } from './config.ts'
 import type { Config } from './config.ts'
 import { SkepError } from './errors.ts'
 import { HostCore } from './host.ts'
@@ -59,8 +60,8 @@ async function start(config: Config, port: number): Promise<void> {
   const store = await openStore(config.store ?? `file:${config.data}/store`, { s3: config.s3 })
   const factory =
     config.placement === 'cell'
-      ? new CellFactory({ egress: config.egress, log })
-      : await createInlineFactory({ egress: config.egress, tainted: (reason) => send({ type: 'tainted', reason }) })
+      ? new CellFactory({ egress: hostEgress(config, port), log })
+      : await createInlineFactory({ egress: hostEgress(config, port), tainted: (reason) => send({ type: 'tainted', reason }) })
   core = new HostCore({ config, store, factory, log, counters })
   process.on('uncaughtException', (error) => log.fatal({ err: error }, 'an exception that nobody caught: always a bug of skep'))
   process.on('unhandledRejection', (error) => log.fatal({ err: error }, 'a rejection that nobody handled: always a bug of skep'))

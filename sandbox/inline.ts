@@ -1,7 +1,7 @@
 import { SkepError } from '../host/errors.ts'
 import { Engine } from './engine.ts'
 import { IsolateSandbox } from './isolate.ts'
-import { EgressRules } from './operations/egress.ts'
+import { Network } from './operations/network.ts'
 import type { Egress } from './operations/egress.ts'
 import { loadPrelude } from './prelude.ts'
 import type { Sandbox, SandboxFactory } from './sandbox.ts'
@@ -22,7 +22,7 @@ export async function createInlineFactory(options: {
   }
   const context = {
     engine: new Engine(await loadPrelude()),
-    egress: new EgressRules(options.egress),
+    network: new Network(options.egress),
     tainted: options.tainted,
     live: new Set<Sandbox>(),
   }

@@ -6,7 +6,7 @@ import { Budget } from './budget.ts'
 import { ownBytes } from './bytes.ts'
 import { checkBatch, sortOut } from './emissions.ts'
 import type { Engine, EngineIsolate, RunOutcome } from './engine.ts'
-import type { EgressRules } from './operations/egress.ts'
+import type { Network } from './operations/network.ts'
 import { Operations } from './operations/operations.ts'
 import { EMIT_FIELDS, Emit, Submit, SUBMIT_FIELDS } from './protocol.ts'
 import type { Batch } from './protocol.ts'
@@ -26,7 +26,7 @@ const FLUSH_MS = 20
 
 export interface IsolateContext {
   engine: Engine
-  egress: EgressRules
+  network: Network
   /** This process holds an isolate that V8 lost control of, and should be replaced. */
   tainted: (reason: string) => void
   /** Every sandbox that has not ended. */
@@ -78,9 +78,15 @@ export class IsolateSandbox implements Sandbox {
     this.#observer = observer
     this.#mapStack = createStackMapper(spec.bundle.sourceMap, FILENAME)
     const submit = (batch: Batch) => this.#submit(batch)
-    this.#operations = new Operations(spec.limits, context.egress, submit)
     this.#timers = new Timers(submit)
     this.#budget = new Budget(spec.limits)
+    this.#operations = new Operations({
+      limits: spec.limits,
+      network: context.network.enter(spec.tenant, spec.egress),
+      loopId: spec.loopId,
+      submit,
+      isLive: (event) => this.#budget.has(event),
+    })
     this.#isolate = context.engine.createIsolate({
       memoryMb: spec.limits.memoryMb,
       onCatastrophicError: (message) => {
@@ -98,7 +104,7 @@ export class IsolateSandbox implements Sandbox {
     if (this.#state !== 'ready') return
     const now = performance.now()
     for (const event of eventsOf(batch)) this.#budget.begin(event, now)
-    this.#operations.setLive(this.#budget.live)
+    this.#operations.dispatched(batch, this.#budget.live)
     this.#dispatched = true
     this.#submit(batch)
   }

@@ -40,6 +40,8 @@ export interface SandboxSpec {
   cordon: string
   /** The tenant's own outbound lists, on top of the host's. */
   egress: Egress
+  /** What its outbound requests add to `CDN-Loop`: the same on all hosts of a store. */
+  loopId: string
   bundle: Bundle
   env: Record<string, string>
   limits: Limits

@@ -32,7 +32,7 @@ suite('addresses that functions may reach', () => {
       for (const { address } of list ?? []) assert.ok(!may(reach({}))(address, 80), address)
     let now = 0
     let own = ['93.184.216.34']
-    const interfaces = () => ({ eth0: own.map((address) => ({ address })) }) as ReturnType<typeof networkInterfaces>
+    const interfaces = () => ({ eth0: own.map((address) => ({ address })) }) as unknown as ReturnType<typeof networkInterfaces>
     const rules = new EgressRules(NONE, { interfaces, now: () => now }).forTenant(NONE)
     assert.deepEqual([may(rules)('93.184.216.34', 80), may(rules)('2606:4700::9', 80)], [false, true])
     own = ['2606:4700::9']

@@ -106,15 +106,7 @@ export const INVALID_URLS = [
     'http://example.com:80@127.0.0.1/',
     'http://a:b@[::1]/',
   ],
-  ...[
-    'http:///',
-    'http://',
-    'http://a b/',
-    'http://[::ffff:999.0.0.1]/',
-    'http://[127.0.0.1]/',
-    'http://09/',
-    'http://1.2.3.0x/g'.slice(0, 15) + '%',
-  ],
+  ...['http:///', 'http://', 'http://a b/', 'http://[::ffff:999.0.0.1]/', 'http://[127.0.0.1]/', 'http://09/', 'http://%zz/'],
   ...[
     'file:///etc/passwd',
     'data:text/plain,x',

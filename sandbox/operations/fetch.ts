@@ -121,7 +121,7 @@ export class OutboundFetch {
           const fields = fieldsOf(controller.rawHeaders as (Buffer | string)[])
           next = this.#nextHop(status, fields)
           if (next === undefined) this.#answer(controller, status, statusText ?? '', fields)
-          else if (!(Number(valueOf(fields, 'content-length')) <= MOST_DRAINED)) this.#follow(next, controller)
+          else if (Number(valueOf(fields, 'content-length')) > MOST_DRAINED) this.#follow(next, controller)
         } catch (error) {
           this.#fail(error)
         }

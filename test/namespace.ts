@@ -7,11 +7,11 @@ import { promisify } from 'node:util'
  */
 const WAYS = [['-n'], ['--user', '--map-root-user', '-n']]
 
-const way = process.platform === 'linux' ? WAYS.find((flags) => works(flags)) : undefined
+export const namespaceFlags = process.platform === 'linux' ? WAYS.find((flags) => works(flags)) : undefined
 
 /** For `skipUnless`: why there is none. */
 export const noNamespace =
-  way === undefined ? 'this system does not let the test make a network namespace (unshare, ip)' : undefined
+  namespaceFlags === undefined ? 'this system does not let the test make a network namespace (unshare, ip)' : undefined
 
 function works(flags: string[]): boolean {
   return spawnSync('unshare', [...flags, 'ip', 'link', 'set', 'lo', 'up'], { stdio: 'ignore', timeout: 10_000 }).status === 0
@@ -20,9 +20,13 @@ function works(flags: string[]): boolean {
 /** Runs Node in one whose loopback also has these addresses; its output. */
 export async function runInNamespace(addresses: string[], ...args: string[]): Promise<string> {
   const script = ['ip link set lo up', ...addresses.map((address) => `ip addr add ${address} dev lo`), 'exec "$@"'].join(' && ')
-  const { stdout } = await promisify(execFile)('unshare', [...way!, 'sh', '-c', script, 'sh', process.execPath, ...args], {
-    timeout: 60_000,
-    maxBuffer: 10_000_000,
-  })
+  const { stdout } = await promisify(execFile)(
+    'unshare',
+    [...namespaceFlags!, 'sh', '-c', script, 'sh', process.execPath, ...args],
+    {
+      timeout: 60_000,
+      maxBuffer: 10_000_000,
+    },
+  )
   return stdout
 }

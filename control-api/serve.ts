@@ -3,7 +3,7 @@ import { checkBundle } from '../host/check.ts'
 import { ConductBook } from '../host/conduct-book.ts'
 import { ConductFile, readConduct } from '../host/conduct-file.ts'
 import { registerConduct } from '../host/conduct-metrics.ts'
-import { tenantSettings } from '../host/config.ts'
+import { hostEgress, tenantSettings } from '../host/config.ts'
 import type { Config } from '../host/config.ts'
 import { memoryBounds } from '../host/guard.ts'
 import { HostCore } from '../host/host.ts'
@@ -54,7 +54,13 @@ export async function serve(options: { config: Config; reload?: () => Promise<Co
   })
   // Uploads are checked, and single events run, in cells of this process: no listener, no tenant code beside the supervisor.
   const factory = new PlacedFactory({
-    ...{ placement: stricter(config.placement, 'cell'), egress: config.egress, log, conduct: book, memory: memoryBounds(config) },
+    ...{
+      placement: stricter(config.placement, 'cell'),
+      egress: hostEgress(config, supervisor.port),
+      log,
+      conduct: book,
+      memory: memoryBounds(config),
+    },
   })
   const counters = new Counters()
   registerConduct(counters.registry, book)

@@ -9,6 +9,7 @@ export const DATA_CODES: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'bad_request',
   'body_too_large',
   'headers_too_large',
+  'loop_detected',
   'overloaded',
   'function_threw',
   'no_response',

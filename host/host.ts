@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { decodeBundle, hashBytes } from '../bundler/artifact.ts'
 import type { Bundle } from '../bundler/artifact.ts'
 import type { Limits } from '../sandbox/limits.ts'
+import { loopOf, passesIn } from '../sandbox/operations/cdn-loop.ts'
 import type { SandboxFactory, SandboxSpec } from '../sandbox/sandbox.ts'
 import { availableParallelism } from 'node:os'
 import { Admission } from './admission.ts'
@@ -17,6 +18,7 @@ import { ERRORS, SkepError } from './errors.ts'
 import type { FunctionLog } from './instance.ts'
 import type { Exchange } from './listener/listener.ts'
 import type { Log } from './log.ts'
+import { loopIdOf, MOST_PASSES } from './loop.ts'
 import type { Counters } from './metrics.ts'
 import { stripOwnHeaders } from './own-headers.ts'
 import { stricter } from './placement.ts'
@@ -72,12 +74,14 @@ export class HostCore extends EventEmitter<HostEvents> {
   readonly #admission: Admission
   readonly #targets = new WeakMap<FunctionRecord, Target>()
   #usageTimer: object | undefined
+  readonly #loopId: string
   #lastId = 0
   #draining = false
 
   constructor(parts: HostParts) {
     super()
     this.#store = parts.store
+    this.#loopId = loopIdOf(parts.store)
     this.#config = parts.config
     this.#log = parts.log
     this.#counters = parts.counters
@@ -238,6 +242,7 @@ export class HostCore extends EventEmitter<HostEvents> {
   #run({ version, use }: Target, call: Call): void {
     const { bodyLength } = call.exchange
     if (this.#draining) call.fail('draining')
+    else if (passesIn(loopOf(call.exchange.headers), this.#loopId) >= MOST_PASSES) call.fail('loop_detected')
     else if (bodyLength > this.#config.limits.bodyBytes) call.fail('body_too_large')
     // Before its body is waited for: that takes memory too.
     else if (!this.#admission.enter(call, use)) return
@@ -282,7 +287,7 @@ export class HostCore extends EventEmitter<HostEvents> {
     const strictest = stricter(placement ?? 'inline', record.settings.placement)
     const decoded = decodeStored(bundleKey, bundle.bytes)
     return {
-      ...{ name: `${tenant}/${fn}`, version, tenant, cordon, egress, placement: strictest },
+      ...{ name: `${tenant}/${fn}`, version, tenant, cordon, egress, placement: strictest, loopId: this.#loopId },
       ...{ bundle: decoded, env: record.settings.vars, limits },
     }
   }

@@ -5,6 +5,7 @@ import { watchParent } from '../sandbox/parent-watch.ts'
 import { WATCH_PARENT } from './child-command.ts'
 import { ConductMirror } from './conduct-mirror.ts'
 import type { ConductChange } from './conduct.ts'
+import { hostEgress } from './config.ts'
 import type { Config } from './config.ts'
 import { SkepError } from './errors.ts'
 import { memoryBounds } from './guard.ts'
@@ -89,15 +90,16 @@ async function start(config: Config, port: number, known: ConductChange[]): Prom
   const store = await openStore(config.store ?? `file:${config.data}/store`, { s3: config.s3 })
   mirror.receive({ type: 'standing', changes: known })
   const memory = memoryBounds(config)
+  const egress = hostEgress(config, port)
   const cores = Math.max(1, Math.floor(availableParallelism() / config.workers))
   const tainted = (taint: Taint) => {
     factory!.tainted(taint)
     send({ type: 'tainted', taint })
   }
   const isInline = config.placement === 'inline' || config.placement === 'adaptive'
-  const inline = isInline ? { inline: await createInlineFactory({ egress: config.egress, cores, tainted }) } : {}
+  const inline = isInline ? { inline: await createInlineFactory({ egress, cores, tainted }) } : {}
   factory = new PlacedFactory({
-    ...{ placement: config.placement, egress: config.egress, log, cores, conduct: mirror, ...inline, memory },
+    ...{ placement: config.placement, egress, log, cores, conduct: mirror, ...inline, memory },
     active: (versions) => send({ type: 'active', versions }),
   })
   core = new HostCore({ config, store, factory, conduct: mirror, log, counters, cores })

@@ -8,7 +8,7 @@ import type { Engine, EngineIsolate, RunOutcome } from './engine.ts'
 import type { Lanes, Pass } from './lanes.ts'
 import type { Breach, LimitEnforcer } from './limit-enforcer.ts'
 import type { Limits } from './limits.ts'
-import type { EgressRules } from './operations/egress.ts'
+import type { Network } from './operations/network.ts'
 import { Operations } from './operations/operations.ts'
 import { EMIT_FIELDS, Emit, Submit, SUBMIT_FIELDS } from './protocol.ts'
 import type { Batch } from './protocol.ts'
@@ -30,7 +30,7 @@ const COLLECT_MS = 1_000
 
 export interface IsolateContext {
   engine: Pick<Engine, 'createIsolate'>
-  egress: EgressRules
+  network: Network
   lanes: Lanes
   /** This process holds an isolate that V8 lost control of, and should be replaced. */
   tainted: (taint: Taint) => void
@@ -90,9 +90,15 @@ export class IsolateSandbox implements Sandbox {
     this.#observer = observer
     this.#mapStack = createStackMapper(spec.bundle.sourceMap, FILENAME)
     const submit = (batch: Batch) => this.#submit(batch)
-    this.#operations = new Operations(spec.limits, context.egress, submit)
     this.#timers = new Timers(spec.limits.timers, submit)
     this.#limits = context.createLimits(spec.limits)
+    this.#operations = new Operations({
+      limits: spec.limits,
+      network: context.network.enter(spec.tenant, spec.egress),
+      loopId: spec.loopId,
+      submit,
+      isLive: (event) => this.#limits.isLive(event),
+    })
     this.#isolate = context.engine.createIsolate({
       heapMb: this.#limits.heapMb,
       onCatastrophicError: (message) => this.#lost(message),
@@ -108,7 +114,7 @@ export class IsolateSandbox implements Sandbox {
     if (this.#state !== 'ready') return
     const now = performance.now()
     for (const event of eventsOf(batch)) this.#limits.eventBegan(event, now)
-    this.#operations.setLive(this.#limits.live)
+    this.#operations.dispatched(batch, this.#limits.live)
     this.#dispatched = true
     this.#submit(batch)
   }

@@ -42,6 +42,8 @@ export interface SandboxSpec {
   placement?: 'inline' | 'adaptive' | 'cell' | 'solo'
   /** The tenant's own outbound lists, on top of the host's. */
   egress: Egress
+  /** What its outbound requests add to `CDN-Loop`: the same on all hosts of a store. */
+  loopId: string
   bundle: Bundle
   env: Record<string, string>
   limits: Limits

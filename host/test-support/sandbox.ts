@@ -110,6 +110,7 @@ export function specOf(name: string, limits: Partial<Limits> = {}): SandboxSpec 
     tenant: 'acme',
     cordon: 'default',
     egress: { allow: [], deny: [] },
+    loopId: 'skep-test',
     bundle: { code: '', async: false, modules: {}, sourceMap: '' } as SandboxSpec['bundle'],
     env: {},
     limits: { ...DEFAULT_LIMITS, ...limits },

@@ -1,4 +1,5 @@
 /** What the suites of the listeners share: a listener on each carrier, a handler that each case sets, clients. */
+import type { ClientLimits } from '../../host/listener/_limits.ts'
 import type { Exchange, ExchangeObserver, Listener, ListenOptions } from '../../host/listener/listener.ts'
 import { listenNode } from '../../host/listener/node.ts'
 import { listenTls } from '../../host/listener/tls.ts'
@@ -39,10 +40,12 @@ export class Stage {
   handler: Handler = hello
   /** Requests that came to the handler. */
   calls = 0
+  readonly #limits: ClientLimits | undefined
   #listener: Listener | undefined
 
-  constructor(carrier: Carrier) {
+  constructor(carrier: Carrier, limits?: ClientLimits) {
     this.carrier = carrier
+    this.#limits = limits
     this.scheme = carrier === 'tls' || carrier === 'h2' ? 'https' : 'http'
   }
 
@@ -64,7 +67,13 @@ export class Stage {
       this.calls++
       this.handler(exchange)
     }
-    return listenOn(this.carrier, { port: 0, address: '127.0.0.1', handler, ...options })
+    return listenOn(this.carrier, {
+      port: 0,
+      address: '127.0.0.1',
+      handler,
+      ...(this.#limits && { limits: this.#limits }),
+      ...options,
+    })
   }
 
   open(port: number = this.port, host?: string): Promise<Conversation> {

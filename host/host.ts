@@ -77,6 +77,8 @@ export class HostCore extends EventEmitter<HostEvents> {
         evicted: (reason) => this.#counters.evicted(reason),
         failed: (version, failure) => {
           this.#counters.failed(nameOf(version), failure.code)
+          if (failure.code === 'bad_guest')
+            this.#log.warn({ function: nameOf(version), version: version.version, reason: failure.message }, BAD_GUEST)
           this.#tell('isolate', { function: nameOf(version), version: version.version, what: 'failed', reason: failure.message })
         },
         notLoaded: (version, error, requestId) => this.#notLoaded(version, error, requestId),
@@ -236,6 +238,8 @@ export class HostCore extends EventEmitter<HostEvents> {
     call.fail(code)
   }
 }
+
+const BAD_GUEST = 'a function broke the protocol between guest and host, as only an attack or a fault of the prelude does'
 
 function nameOf(version: VersionRef): string {
   return `${version.tenant}/${version.function}`

@@ -218,7 +218,7 @@ export class Instance implements SandboxObserver, CallRunner {
       if (call === null || call === undefined) continue
       if (call.phase === 'running' || call.phase === 'answering')
         this.#log(call.event, 'error', `${failure.code}: ${failure.message}`)
-      call.fail(failure.code)
+      call.fail(answerOf(failure.code))
     }
     again.push(...this.#queue)
     this.#queue = []
@@ -413,6 +413,11 @@ export class Instance implements SandboxObserver, CallRunner {
     const known = level === 'debug' || level === 'info' || level === 'warn' || level === 'error' ? level : 'info'
     this.#observer.log(this, { requestId, level: known, text })
   }
+}
+
+/** Whoever breaks the protocol from within an isolate is its tenant. */
+function answerOf(code: SandboxFailure['code']): ErrorCode {
+  return code === 'bad_guest' ? 'function_threw' : code
 }
 
 function failureCode(code: string): ErrorCode {

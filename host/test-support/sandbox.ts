@@ -2,7 +2,7 @@ import { DEFAULT_LIMITS } from '../../sandbox/limits.ts'
 import type { Limits } from '../../sandbox/limits.ts'
 import { Emit, Submit, SUBMIT_FIELDS } from '../../sandbox/protocol.ts'
 import type { Batch, Field } from '../../sandbox/protocol.ts'
-import type { Sandbox, SandboxFactory, SandboxObserver, SandboxSpec, StartReport } from '../../sandbox/sandbox.ts'
+import type { Sandbox, SandboxFactory, SandboxFailure, SandboxObserver, SandboxSpec, StartReport } from '../../sandbox/sandbox.ts'
 
 const NAMES = Object.fromEntries(Object.entries(Submit).map(([name, type]) => [type, name]))
 
@@ -55,7 +55,7 @@ export class FakeSandbox implements Sandbox {
     this.#observer.retire?.()
   }
 
-  end(code: 'cpu_exceeded' | 'memory_exceeded' | 'worker_lost' | 'internal', notBegun: number[] = []): void {
+  end(code: SandboxFailure['code'], notBegun: number[] = []): void {
     this.#observer.ended({ code, message: `a test said ${code}`, notBegun })
   }
 

@@ -1,6 +1,7 @@
 import { AbortController, AbortSignal, setAbortTimer } from './abort.ts'
 import { atob, btoa } from './base64.ts'
 import { installClock, removeWaits, Performance } from './clock.ts'
+import { collect } from './collect.ts'
 import { createConsole, inspect, inspectAs } from './console.ts'
 import { currentEvent } from './current.ts'
 import { DOMException } from './dom-exception.ts'
@@ -23,7 +24,7 @@ import { Request } from './request.ts'
 import { Response } from './response.ts'
 import { structuredClone } from './structured-clone.ts'
 import * as streams from './streams.ts'
-import { clearTimeout, setInterval, setTimeout } from './timers.ts'
+import { clearTimeout, setInterval, setTimeout, setTimerLimit } from './timers.ts'
 import { URL } from './url.ts'
 import { URLSearchParams } from './url-search-params.ts'
 
@@ -108,6 +109,7 @@ install('reportError', reportException, true)
 installNoEval(scope)
 
 install('__skep', {
+  collect,
   flush,
   /** Before the bundle runs. `emit` takes batches for the host. Returns the entry for every later message. */
   connect(emit: (batch: Batch) => void, options: GuestOptions, progress: ArrayBuffer): (now: number, batch: Batch) => void {
@@ -117,6 +119,7 @@ install('__skep', {
     connectOutbox(emit)
     shareProgress(progress)
     setLogLimit(options.logBytes)
+    setTimerLimit(options.timers)
     random = createRandom(options.seed)
     clock.setNow(options.now)
     environment = options.env

@@ -1,13 +1,22 @@
 import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import type { Socket } from 'node:net'
+import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { Channel, checkFromCell } from '../sandbox/cell-protocol.ts'
 import type { FromCell, ToCell } from '../sandbox/cell-protocol.ts'
 import { checkBatch } from '../sandbox/emissions.ts'
 import type { Egress } from '../sandbox/operations/egress.ts'
 import type { Batch } from '../sandbox/protocol.ts'
-import type { Sandbox, SandboxFactory, SandboxObserver, SandboxSpec, StartReport } from '../sandbox/sandbox.ts'
+import type {
+  Sandbox,
+  SandboxFactory,
+  SandboxFailure,
+  SandboxObserver,
+  SandboxSpec,
+  StartReport,
+  Taint,
+} from '../sandbox/sandbox.ts'
 import { childEnvironment } from './child-env.ts'
 import { SkepError } from './errors.ts'
 import type { Log } from './log.ts'
@@ -31,6 +40,7 @@ const PAUSE_MOST = 10_000
 export class CellFactory implements SandboxFactory {
   readonly placement = 'cell'
   readonly #egress: Egress
+  readonly #cores: number
   readonly #log: Log
   #current: Cell | undefined
   /** Cells in a row that were lost before they had loaded anything. */
@@ -38,8 +48,10 @@ export class CellFactory implements SandboxFactory {
   readonly #cells = new Set<Cell>()
   #closed = false
 
-  constructor(options: { egress: Egress; log: Log }) {
+  /** `cores`: those that the isolates of one cell may fill; default: all. */
+  constructor(options: { egress: Egress; log: Log; cores?: number }) {
     this.#egress = options.egress
+    this.#cores = options.cores ?? availableParallelism()
     this.#log = options.log
   }
 
@@ -62,7 +74,7 @@ export class CellFactory implements SandboxFactory {
   #spawn(): Cell {
     const pauseMs = this.#failedStarts === 0 ? 0 : Math.min(PAUSE_MOST, PAUSE_FIRST * 2 ** (this.#failedStarts - 1))
     const cell = new Cell(
-      this.#egress,
+      { egress: this.#egress, cores: this.#cores },
       this.#log,
       pauseMs,
       (proven) => {
@@ -96,7 +108,13 @@ class Cell {
   accepting = true
 
   /** `gone` is called once, when the process has ended or could not be started; `proves` when it has loaded something. */
-  constructor(egress: Egress, log: Log, pauseMs: number, gone: (proven: boolean) => void, proves: () => void) {
+  constructor(
+    settings: { egress: Egress; cores: number },
+    log: Log,
+    pauseMs: number,
+    gone: (proven: boolean) => void,
+    proves: () => void,
+  ) {
     this.#log = log
     this.#proves = proves
     this.#exited = new Promise((resolve) => {
@@ -107,7 +125,7 @@ class Cell {
         resolve()
       }
     })
-    this.#send({ type: 'configure', egress })
+    this.#send({ type: 'configure', ...settings })
     if (pauseMs === 0) this.#start()
     else this.#pause = setTimeout(() => this.#start(), pauseMs)
   }
@@ -192,7 +210,7 @@ class Cell {
     const problem = checkFromCell(message)
     if (problem !== '') throw new Error(problem)
     if (message.type === 'tainted') {
-      this.#taint(message.reason)
+      this.#taint(message.taint)
       return
     }
     const sandbox = this.#sandboxes.get(message.sandbox)
@@ -207,10 +225,10 @@ class Cell {
   }
 
   /** An isolate in it is lost for ever: it takes nothing new, finishes the rest, and is killed. */
-  #taint(reason: string): void {
+  #taint(taint: Taint): void {
     if (!this.accepting) return
     this.accepting = false
-    this.#log.warn({ cell: this.pid, reason }, 'a cell is tainted and will be replaced')
+    this.#log.warn({ cell: this.pid, taint }, 'a cell is tainted and will be replaced')
     setTimeout(() => void this.kill(), TAINT_GRACE).unref()
     for (const sandbox of this.#sandboxes.values()) sandbox.retire()
     this.#killWhenIdle()
@@ -277,7 +295,7 @@ class CellSandbox implements Sandbox {
         this.#observer.settled(message.report)
         break
       case 'ended':
-        this.#end(message.failure.code, message.failure.message, message.failure.notBegun)
+        this.#end(message.failure)
         break
     }
   }
@@ -289,7 +307,7 @@ class CellSandbox implements Sandbox {
       return
     }
     this.#cell.dispose()
-    this.#end('internal', `The guest broke the protocol: ${problem}`, [])
+    this.#end({ code: 'internal', message: `The guest broke the protocol: ${problem}`, notBegun: [] })
   }
 
   /** Its cell takes no more work: whoever holds it should load the function elsewhere once it is at rest. */
@@ -298,13 +316,14 @@ class CellSandbox implements Sandbox {
   }
 
   lost(reason: string): void {
-    this.#end('worker_lost', `The process that ran it was lost: ${reason}`, [])
+    this.#end({ code: 'worker_lost', message: `The process that ran it was lost: ${reason}`, notBegun: [] })
   }
 
-  #end(code: Parameters<SandboxObserver['ended']>[0]['code'], message: string, notBegun: number[]): void {
+  #end(failure: SandboxFailure): void {
     if (this.#ended) return
     this.#ended = true
+    const { code, message } = failure
     if (this.#loading) this.#settleReady.reject(new SkepError(code === 'worker_lost' ? code : 'start_failed', message))
-    else this.#observer.ended({ code, message, notBegun })
+    else this.#observer.ended(failure)
   }
 }

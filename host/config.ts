@@ -43,6 +43,7 @@ export const configSchema = z.strictObject({
       subrequests: limit(DEFAULT_LIMITS.subrequests, 10_000),
       subrequestsAtOnce: limit(DEFAULT_LIMITS.subrequestsAtOnce, 1_000),
       concurrency: limit(DEFAULT_LIMITS.concurrency, 100_000),
+      timers: limit(DEFAULT_LIMITS.timers, 100_000),
       logBytes: limit(DEFAULT_LIMITS.logBytes, 16_777_216),
       bodyBytes: limit(DEFAULT_LIMITS.bodyBytes, 1_099_511_627_776),
       bundleBytes: limit(DEFAULT_LIMITS.bundleBytes, 104_857_600),

@@ -69,7 +69,7 @@ export async function createHost(options: HostOptions = {}): Promise<Host> {
   const factory =
     config.placement === 'cell'
       ? new CellFactory({ egress: config.egress, log })
-      : await createInlineFactory({ egress: config.egress, tainted: (reason) => log.fatal({ reason }, TAINTED) })
+      : await createInlineFactory({ egress: config.egress, tainted: (taint) => log.fatal({ taint }, TAINTED) })
   // Last, so that nothing stays open when another part is refused.
   const store = await openStore(config.store ?? `file:${join(config.data, 'store')}`, { s3: config.s3 })
   const counters = new Counters()

@@ -1,7 +1,9 @@
 import type { MetricObject } from 'prom-client'
 import type { Config } from './config.ts'
 import type { ErrorCode } from './errors.ts'
+import type { Listener } from './listener/listener.ts'
 import type { Notice } from './registry.ts'
+import type { Taint } from '../sandbox/sandbox.ts'
 
 /** Every message between the supervisor and its workers. They travel over Node's cluster channel. */
 export type ToWorker =
@@ -14,11 +16,11 @@ export type ToWorker =
   | { type: 'drain' }
 
 export type FromWorker =
-  | { type: 'listening'; port: number; listener: 'uws' | 'node'; reason: string }
+  | { type: 'listening'; port: number; listener: Listener['kind']; reason: string }
   | { type: 'failed'; code: ErrorCode; message: string }
   | { type: 'metrics'; id: number; metrics: MetricObject[]; stats: WorkerStats }
   /** It holds an isolate that is lost for ever: replace it. */
-  | { type: 'tainted'; reason: string }
+  | { type: 'tainted'; taint: Taint }
 
 export interface WorkerStats {
   ready: number

@@ -8,6 +8,7 @@ import { childEnvironment } from './child-env.ts'
 import type { Config } from './config.ts'
 import { SkepError } from './errors.ts'
 import type { Log } from './log.ts'
+import type { Taint } from '../sandbox/sandbox.ts'
 import type { Notice } from './registry.ts'
 import type { FromWorker, ToWorker, WorkerStats } from './supervision.ts'
 
@@ -146,7 +147,7 @@ export class Supervisor {
           reject(new SkepError(message.code, message.message))
           worker.process.kill('SIGKILL')
         } else if (message.type === 'tainted') {
-          void this.#replace(member, message.reason)
+          void this.#replace(member, message.taint)
         } else {
           this.#metricsWaiters.get(message.id)?.(message)
         }
@@ -184,10 +185,10 @@ export class Supervisor {
     this.#restartTimers.add(timer)
   }
 
-  async #replace(member: Member, reason: string): Promise<void> {
+  async #replace(member: Member, taint: Taint): Promise<void> {
     if (member.state !== 'listening' || this.#closing) return
     member.state = 'leaving'
-    this.#log.warn({ pid: member.worker.process.pid, reason }, 'a worker is tainted and is replaced')
+    this.#log.warn({ pid: member.worker.process.pid, taint }, 'a worker is tainted and is replaced')
     this.#restarts.inc({ reason: 'taint' })
     try {
       await this.#startMember()

@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { createInlineFactory } from '../sandbox/inline.ts'
 import { CellFactory } from './cell.ts'
 import type { Config } from './config.ts'
@@ -57,10 +58,11 @@ async function start(config: Config, port: number): Promise<void> {
   drainMs = config.drainMs
   const log = await createLog({ level: config.log.level, name: `worker ${process.pid}` })
   const store = await openStore(config.store ?? `file:${config.data}/store`, { s3: config.s3 })
+  const cores = Math.max(1, Math.floor(availableParallelism() / config.workers))
   const factory =
     config.placement === 'cell'
-      ? new CellFactory({ egress: config.egress, log })
-      : await createInlineFactory({ egress: config.egress, tainted: (reason) => send({ type: 'tainted', reason }) })
+      ? new CellFactory({ egress: config.egress, log, cores })
+      : await createInlineFactory({ egress: config.egress, cores, tainted: (taint) => send({ type: 'tainted', taint }) })
   core = new HostCore({ config, store, factory, log, counters })
   process.on('uncaughtException', (error) => log.fatal({ err: error }, 'an exception that nobody caught: always a bug of skep'))
   process.on('unhandledRejection', (error) => log.fatal({ err: error }, 'a rejection that nobody handled: always a bug of skep'))

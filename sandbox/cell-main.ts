@@ -3,7 +3,7 @@ import { SkepError } from '../host/errors.ts'
 import { Channel } from './cell-protocol.ts'
 import type { FromCell, ToCell } from './cell-protocol.ts'
 import { createInlineFactory } from './inline.ts'
-import type { Sandbox, SandboxFactory } from './sandbox.ts'
+import type { Sandbox, SandboxFactory, Taint } from './sandbox.ts'
 
 /** A cell: a process that holds isolates and nothing else. File descriptor 3 leads to its parent, and it ends with it. */
 const PARENT = 3
@@ -42,8 +42,8 @@ function receive(message: ToCell): void {
 }
 
 async function configure(message: ToCell & { type: 'configure' }): Promise<void> {
-  const tainted = (reason: string) => channel.send({ type: 'tainted', reason })
-  factory = await createInlineFactory({ egress: message.egress, tainted })
+  const tainted = (taint: Taint) => channel.send({ type: 'tainted', taint })
+  factory = await createInlineFactory({ egress: message.egress, tainted, cores: message.cores })
   for (const waiting of early.splice(0)) receive(waiting)
 }
 

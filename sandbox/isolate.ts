@@ -6,14 +6,17 @@ import { Budget } from './budget.ts'
 import { ownBytes } from './bytes.ts'
 import { checkBatch, sortOut } from './emissions.ts'
 import type { Engine, EngineIsolate, RunOutcome } from './engine.ts'
+import type { Lanes, Pass } from './lanes.ts'
 import type { EgressRules } from './operations/egress.ts'
 import { Operations } from './operations/operations.ts'
 import { EMIT_FIELDS, Emit, Submit, SUBMIT_FIELDS } from './protocol.ts'
 import type { Batch } from './protocol.ts'
-import type { Sandbox, SandboxFailure, SandboxObserver, SandboxSpec, StartReport } from './sandbox.ts'
+import type { Sandbox, SandboxFailure, SandboxObserver, SandboxSpec, StartReport, Taint } from './sandbox.ts'
 import { Timers } from './timers.ts'
 
 const FILENAME = 'file:///bundle.js'
+
+const MEGABYTE = 1_048_576
 
 /** Between two looks at the heap of a sandbox, ms: a look costs some microseconds. */
 const MEMORY_INTERVAL = 100
@@ -27,8 +30,9 @@ const FLUSH_MS = 20
 export interface IsolateContext {
   engine: Engine
   egress: EgressRules
+  lanes: Lanes
   /** This process holds an isolate that V8 lost control of, and should be replaced. */
-  tainted: (reason: string) => void
+  tainted: (taint: Taint) => void
   /** Every sandbox that has not ended. */
   live: Set<Sandbox>
 }
@@ -55,6 +59,7 @@ export class IsolateSandbox implements Sandbox {
   readonly #operations: Operations
   readonly #timers: Timers
   readonly #budget: Budget
+  readonly #pass: Pass
   readonly #mapStack: (stack: string) => string
   #inbox: Batch = []
   /** The inbox holds what the host dispatched, and not only timers and completions, which wait for a live event. */
@@ -66,6 +71,10 @@ export class IsolateSandbox implements Sandbox {
   #cpuMs = 0
   /** Of what has run since the last report. */
   #unreportedMs = 0
+  /** How long what was dispatched since the last report has waited for a place among the running isolates. */
+  #waitedMs = 0
+  /** When the entry that goes on began, on performance.now's clock. */
+  #enteredAt = 0
   #memoryBytes = 0
   #memoryReadAt = 0
   #watchdog: NodeJS.Timeout | undefined
@@ -79,15 +88,16 @@ export class IsolateSandbox implements Sandbox {
     this.#mapStack = createStackMapper(spec.bundle.sourceMap, FILENAME)
     const submit = (batch: Batch) => this.#submit(batch)
     this.#operations = new Operations(spec.limits, context.egress, submit)
-    this.#timers = new Timers(submit)
+    this.#timers = new Timers(spec.limits.timers, submit)
     this.#budget = new Budget(spec.limits)
     this.#isolate = context.engine.createIsolate({
       memoryMb: spec.limits.memoryMb,
       onCatastrophicError: (message) => {
-        context.tainted(`${spec.name}: ${message}`)
+        this.#taint('catastrophic', message)
         this.#end({ code: 'memory_exceeded', message: `V8 ran out of memory (${message})`, notBegun: [] })
       },
     })
+    this.#pass = context.lanes.pass(spec)
     context.live.add(this)
     this.ready = this.#start()
     // Whoever made it awaits `ready`; a rejection before that is no fault of the process.
@@ -119,6 +129,8 @@ export class IsolateSandbox implements Sandbox {
       seed: new Uint8Array(randomBytes(32)),
       now: Date.now(),
       logBytes: limits.logBytes,
+      memoryBytes: limits.memoryMb * MEGABYTE,
+      timers: limits.timers,
     })
     const late = setTimeout(() => this.#refuse(`Its top-level await did not settle within ${limits.wallMs} ms.`), limits.wallMs)
     void this.#evaluate()
@@ -126,7 +138,7 @@ export class IsolateSandbox implements Sandbox {
     const started = await answer
     clearTimeout(late)
     if ('refusal' in started) {
-      this.#close()
+      this.#close(this.#isolate.cpuMs)
       const { message, stack } = started.refusal
       throw new SkepError('start_failed', `${this.#spec.name} does not start. ${message}`, {
         details: { stack: this.#mapStack(stack) },
@@ -140,12 +152,15 @@ export class IsolateSandbox implements Sandbox {
   async #evaluate(): Promise<void> {
     const { bundle, limits } = this.#spec
     this.#running = true
+    await this.#pass.enter(true)
+    if (this.#state === 'ended') return
     this.#watch(limits.startMs)
     const outcome = await this.#isolate.start({ ...bundle, filename: FILENAME }, limits.startMs)
     clearTimeout(this.#watchdog)
     this.#running = false
-    if (this.#state === 'ended') return
+    if ((this.#state as string) === 'ended') return
     this.#cpuMs = this.#isolate.cpuMs
+    this.#pass.leave(this.#cpuMs)
     if (outcome.kind === 'ok') this.#schedule()
     else this.#refuse(whyNotStarted(outcome, limits), outcome.kind === 'threw' ? outcome.stack : '')
   }
@@ -199,6 +214,15 @@ export class IsolateSandbox implements Sandbox {
     if (this.#running) return
     this.#running = true
     while (this.#mayEnter) {
+      const turn = this.#pass.enter(this.#state === 'loading')
+      if (turn !== undefined) {
+        await this.#waitFor(turn)
+        if ((this.#state as string) === 'ended') return
+        if (!this.#mayEnter) {
+          this.#pass.leave(0)
+          break
+        }
+      }
       const batch = this.#inbox
       this.#inbox = []
       this.#dispatched = false
@@ -206,6 +230,7 @@ export class IsolateSandbox implements Sandbox {
       // The limit is of CPU time and this one of wall time: on a busy machine they differ, and nobody should pay for that.
       const timeoutMs = 2 * (this.#state === 'loading' ? startMs : cpuMs) + 20
       this.#watch(timeoutMs)
+      this.#enteredAt = performance.now()
       const entering = this.#isolate.dispatch(Date.now(), batch, timeoutMs)
       if (this.#chunks) this.#freeChunks(batch)
       const outcome = await entering
@@ -232,9 +257,16 @@ export class IsolateSandbox implements Sandbox {
     const cpuMs = this.#isolate.cpuMs
     const used = Math.max(0, cpuMs - this.#cpuMs)
     this.#cpuMs += used
-    if (this.#state === 'loading') return this.#cpuMs <= this.#spec.limits.startMs
-    this.#unreportedMs += used
-    return this.#budget.spend(used)
+    if (this.#state !== 'loading') this.#unreportedMs += used
+    const isPaid = this.#state === 'loading' ? this.#cpuMs <= this.#spec.limits.startMs : this.#budget.spend(used)
+    if (isPaid) this.#pass.leave(used)
+    return isPaid
+  }
+
+  async #waitFor(turn: Promise<void>): Promise<void> {
+    const began = performance.now()
+    await turn
+    if (this.#dispatched) this.#waitedMs += performance.now() - began
   }
 
   #report(): void {
@@ -244,8 +276,10 @@ export class IsolateSandbox implements Sandbox {
       this.#memoryBytes = this.#isolate.memoryBytes()
     }
     const cpuMs = this.#unreportedMs
+    const waitedMs = this.#waitedMs
     this.#unreportedMs = 0
-    this.#observer.settled({ cpuMs, memoryBytes: this.#memoryBytes })
+    this.#waitedMs = 0
+    this.#observer.settled({ cpuMs, memoryBytes: this.#memoryBytes, waitedMs })
   }
 
   /** Some builtins never look whether they should stop (BigInt arithmetic, sorting typed arrays): such a thread is lost. */
@@ -258,14 +292,16 @@ export class IsolateSandbox implements Sandbox {
         this.#watchdog = setTimeout(look, STOP_GRACE)
         return
       }
-      this.#context.tainted(`${this.#spec.name}: its code cannot be stopped`)
-      this.#end({
-        code: 'cpu_exceeded',
-        message: `It could not be stopped after ${Math.round(used)} ms of CPU time`,
-        notBegun: [],
-      })
+      const message = `It could not be stopped after ${Math.round(used)} ms of CPU time`
+      this.#taint('unstoppable', message)
+      this.#end({ code: 'cpu_exceeded', message, notBegun: [] })
     }
     this.#watchdog = setTimeout(look, limitMs + STOP_GRACE)
+  }
+
+  #taint(kind: Taint['kind'], message: string): void {
+    const { name, version } = this.#spec
+    this.#context.tainted({ name, version, kind, message })
   }
 
   /** From the guest, by way of the prelude, which tenant code may have got hold of. */
@@ -327,12 +363,21 @@ export class IsolateSandbox implements Sandbox {
       return
     }
     const waiting = eventsOf(this.#inbox)
-    this.#close()
-    this.#observer.ended({ ...failure, notBegun: [...failure.notBegun, ...waiting] })
+    const cpuMs = this.#unreportedMs + this.#unpaidMs()
+    this.#close(cpuMs)
+    this.#observer.ended({ ...failure, notBegun: [...failure.notBegun, ...waiting], cpuMs })
   }
 
-  #close(): void {
+  /** CPU time of an entry that was cut short. V8's own clock of an isolate goes when V8 disposes of it: then the wall's. */
+  #unpaidMs(): number {
+    const cpuMs = this.#isolate.cpuMs
+    if (cpuMs > 0) return Math.max(0, cpuMs - this.#cpuMs)
+    return this.#running ? performance.now() - this.#enteredAt : 0
+  }
+
+  #close(cpuMs = 0): void {
     this.#state = 'ended'
+    this.#pass.close(cpuMs)
     this.#context.live.delete(this)
     this.#inbox = []
     clearTimeout(this.#watchdog)

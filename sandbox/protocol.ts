@@ -105,4 +105,8 @@ export interface GuestOptions {
   now: number
   /** Bytes of log text an event may write. */
   logBytes: number
+  /** The function's memory limit: what wasm memories and resizable buffers, which V8 does not count, may have together. */
+  memoryBytes: number
+  /** Timers that it may have at a time. */
+  timers: number
 }

@@ -51,6 +51,20 @@ export interface StartReport {
   handlers: string[]
 }
 
+/** Why a process that holds isolates is to be replaced, and whose code did it. */
+export interface Taint {
+  /** `tenant/function` */
+  name: string
+  /** The version's id; '' when it was being checked. */
+  version: string
+  /**
+   * `unstoppable`: its code runs on although V8 was told to stop it, and holds a thread. `catastrophic`: V8 lost control
+   * of the isolate, whose thread is parked for ever.
+   */
+  kind: 'unstoppable' | 'catastrophic'
+  message: string
+}
+
 /** What a sandbox reports. Called from the event loop, never from within `dispatch`. */
 export interface SandboxObserver {
   /** Messages of the guest (`Emit`) that concern events; those about operations and timers stay with the sandbox. */
@@ -68,6 +82,8 @@ export interface RunReport {
   cpuMs: number
   /** V8 heap and external memory in use, bytes; the last known. */
   memoryBytes: number
+  /** How long what was dispatched since then has waited for a place among the isolates that run, ms. */
+  waitedMs?: number
 }
 
 export interface SandboxFailure {
@@ -75,4 +91,6 @@ export interface SandboxFailure {
   message: string
   /** Ids of events that were dispatched and whose handler had not been called: they may run elsewhere. */
   notBegun: number[]
+  /** CPU time since the last report, ms; absent where nobody can tell, as of a lost process. */
+  cpuMs?: number
 }

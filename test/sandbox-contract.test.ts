@@ -12,7 +12,7 @@ import { scopeCases } from './sandbox/scope.ts'
 
 const egress = { allow: ['127.0.0.1'], deny: [] }
 const factories: Record<string, () => Promise<SandboxFactory>> = {
-  inline: () => createInlineFactory({ egress, tainted: (reason) => console.error(`tainted: ${reason}`) }),
+  inline: () => createInlineFactory({ egress, tainted: (taint) => console.error('tainted:', taint) }),
   cell: async () => new CellFactory({ egress, log: silentLog() }),
 }
 

@@ -47,10 +47,19 @@ export async function temporaryFolder(t: { after(run: () => Promise<void>): void
   return folder
 }
 
+export interface ServedOptions {
+  data: string
+  args?: string[]
+  env?: NodeJS.ProcessEnv
+  /** A command and its arguments that run what follows them. */
+  wrap?: string[]
+}
+
 /** `skep serve` as a user starts it, on free ports, with a data folder of its own. */
-export async function startServed(options: { data: string; args?: string[]; env?: NodeJS.ProcessEnv }): Promise<Served> {
+export async function startServed(options: ServedOptions): Promise<Served> {
   const args = [CLI, 'serve', '--port', '0', '--api-port', '0', '--data', options.data, ...(options.args ?? ['--workers', '2'])]
-  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...options.env } })
+  const [command, ...before] = [...(options.wrap ?? []), process.execPath] as [string, ...string[]]
+  const child = spawn(command, [...before, ...args], { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...options.env } })
   const log: string[] = []
   const waiters = new Set<() => void>()
   const take = (line: string) => {

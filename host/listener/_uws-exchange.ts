@@ -1,5 +1,6 @@
 /** One request that came through uWebSockets. */
 import { byteLength, headBytes, headLength, headText, isBodiless } from './_headers.ts'
+import type { RequestHead } from './_head.ts'
 import { DISCARD_BYTES } from './_limits.ts'
 import { addressText } from './_request.ts'
 import type { UwsResponse } from './_uws-api.ts'
@@ -14,18 +15,6 @@ export interface UwsTraffic {
   lingering: boolean
   /** Nothing is in flight any more. */
   settled(): void
-}
-
-export interface UwsHead {
-  method: string
-  url: string
-  hostname: string
-  headers: FlatHeaders
-  bodyLength: number
-  /** The client wants the connection closed after the answer. */
-  closes: boolean
-  /** uWebSockets saw that too: it closes by itself, but leaves the header to say so to us. */
-  closesItself: boolean
 }
 
 /** As much as is handed to uWebSockets at once: what the kernel does not take, uWebSockets copies and keeps. */
@@ -44,7 +33,9 @@ export class UwsExchange implements Exchange {
 
   #traffic: UwsTraffic
   #res: UwsResponse
-  #head: UwsHead
+  readonly #closes: boolean
+  /** uWebSockets saw that too: it closes by itself, but leaves the header to say so to us. */
+  readonly #closesItself: boolean
   #phase: 'open' | 'streaming' | 'ending' | 'done' = 'open'
   #inHandler = true
   #remoteAddress: string | undefined
@@ -73,7 +64,7 @@ export class UwsExchange implements Exchange {
   /** The same connection once more: `#res` cannot be used after its answer, but what is left of a body may have to be cut. */
   #spare: UwsResponse | undefined
 
-  constructor(traffic: UwsTraffic, res: UwsResponse, head: UwsHead, spare: UwsResponse | undefined) {
+  constructor(traffic: UwsTraffic, res: UwsResponse, head: RequestHead, spare: UwsResponse | undefined) {
     this.method = head.method
     this.url = head.url
     this.hostname = head.hostname
@@ -81,7 +72,8 @@ export class UwsExchange implements Exchange {
     this.bodyLength = head.bodyLength
     this.#traffic = traffic
     this.#res = res
-    this.#head = head
+    this.#closes = head.closes
+    this.#closesItself = head.connection?.length === 5
     this.#spare = spare
     this.#bodyDone = head.bodyLength === 0
     traffic.inFlight++
@@ -136,7 +128,7 @@ export class UwsExchange implements Exchange {
   #answer(head: string, bodiless: boolean, length: number | undefined, body: string | Uint8Array | undefined): void {
     const res = this.#res
     // Without the spare nothing could stop the rest of the body later.
-    const close = this.#traffic.draining || this.#head.closes || (!this.#bodyDone && this.#spare === undefined)
+    const close = this.#traffic.draining || this.#closes || (!this.#bodyDone && this.#spare === undefined)
     if (!this.#bodyDone) {
       this.#discarding = true
       this.#received = []
@@ -144,7 +136,7 @@ export class UwsExchange implements Exchange {
     }
     if (bodiless) {
       // endWithoutBody can close only when it also writes a length.
-      const saysClose = close && (this.#head.closesItself || length === undefined)
+      const saysClose = close && (this.#closesItself || length === undefined)
       this.#writeHead(head, saysClose)
       this.#finish()
       if (length === undefined) res.endWithoutBody()
@@ -157,7 +149,7 @@ export class UwsExchange implements Exchange {
       this.#answerLarge(typeof body === 'string' ? Buffer.from(body) : body)
       return
     }
-    this.#writeHead(head, close && this.#head.closesItself)
+    this.#writeHead(head, close && this.#closesItself)
     this.#finish()
     res.end(body ?? '', close)
   }
@@ -225,7 +217,7 @@ export class UwsExchange implements Exchange {
     let accepted = false
     // One cork for each slice: a slice larger than the cork buffer ends it, and what follows would go out in crumbs.
     this.#res.cork(() => {
-      if (this.#unsentHead !== undefined) this.#writeHead(this.#unsentHead, this.#traffic.draining || this.#head.closes)
+      if (this.#unsentHead !== undefined) this.#writeHead(this.#unsentHead, this.#traffic.draining || this.#closes)
       this.#unsentHead = undefined
       accepted = this.#res.write(slice)
     })

@@ -23,7 +23,7 @@ import { Request } from './request.ts'
 import { Response } from './response.ts'
 import { structuredClone } from './structured-clone.ts'
 import * as streams from './streams.ts'
-import { clearTimeout, setInterval, setTimeout } from './timers.ts'
+import { clearTimeout, setInterval, setTimeout, setTimerLimit } from './timers.ts'
 import { URL } from './url.ts'
 import { URLSearchParams } from './url-search-params.ts'
 
@@ -117,6 +117,7 @@ install('__skep', {
     connectOutbox(emit)
     shareProgress(progress)
     setLogLimit(options.logBytes)
+    setTimerLimit(options.timers)
     random = createRandom(options.seed)
     clock.setNow(options.now)
     environment = options.env

@@ -1,0 +1,49 @@
+/**
+ * Creates, runs and disposes of isolates in one process, and looks whether anything of them stays:
+ *
+ *     node --no-node-snapshot test/chaos/cycles.ts [--cycles 10000] [--through sandbox|host]
+ *
+ * `sandbox`: an isolate and its sandbox. `host`: the same by way of router and pool, each cycle a function whose version is
+ * new, with the loaded one evicted. Exits with 1 when something grows.
+ */
+import { parseArgs } from 'node:util'
+import { throughHost } from './cycle-host.ts'
+import { throughSandbox } from './cycle-sandbox.ts'
+import { describe, judge, sampleOf } from './series.ts'
+import type { Sample, Verdict } from './series.ts'
+
+export interface Cycler {
+  /** Number `index`: makes an isolate, runs it, and lets go of it. Throws for a wrong answer. */
+  cycle(index: number): Promise<void>
+  close(): Promise<void>
+}
+
+/** Runs the cycles, and judges what the process holds. */
+export async function runCycles(through: string, cycles: number, note: (text: string) => void = () => {}): Promise<Verdict[]> {
+  const cycler = through === 'host' ? await throughHost() : await throughSandbox()
+  const samples: Sample[] = []
+  const every = Math.max(1, Math.floor(cycles / 100))
+  for (let index = 0; index < cycles; index++) {
+    await cycler.cycle(index)
+    if ((index + 1) % every !== 0) continue
+    samples.push(sampleOf('self')!)
+    if (samples.length % 10 === 0) note(`${index + 1} cycles: ${JSON.stringify(samples.at(-1))}`)
+  }
+  await cycler.close()
+  return [
+    judge('RSS, MB', samples.map((sample) => sample.rssMb), 0.05),
+    judge('file descriptors', samples.map((sample) => sample.handles), 0, 1),
+    judge('threads', samples.map((sample) => sample.threads), 0, 1),
+  ]
+}
+
+if (import.meta.main) {
+  const { values } = parseArgs({
+    options: { cycles: { type: 'string', default: '10000' }, through: { type: 'string', default: 'sandbox' } },
+  })
+  const began = performance.now()
+  const verdicts = await runCycles(values.through, Number(values.cycles), (text) => console.log(text))
+  console.log(`${values.cycles} cycles through ${values.through} in ${Math.round((performance.now() - began) / 1000)} s`)
+  for (const verdict of verdicts) console.log(describe(verdict))
+  process.exit(verdicts.every((verdict) => verdict.isFlat) ? 0 : 1)
+}

@@ -128,7 +128,7 @@ export class Supervisor {
     await Promise.all(ends)
   }
 
-  #startMember(): Promise<string> {
+  async #startMember(): Promise<string> {
     const worker = cluster.fork(childEnvironment())
     const member: Member = { worker, state: 'starting', startedAt: performance.now() }
     this.#members.add(member)
@@ -150,6 +150,14 @@ export class Supervisor {
         } else {
           this.#metricsWaiters.get(message.id)?.(message)
         }
+      })
+      // It could not be forked: no descriptors, no processes, no memory. Then there is no 'exit'.
+      worker.on('error', (error) => {
+        if (worker.process.pid !== undefined) return
+        clearTimeout(patience)
+        this.#members.delete(member)
+        delete cluster.workers?.[worker.id]
+        reject(new SkepError('internal', `A worker could not be started: ${error.message}`, { cause: error }))
       })
       worker.once('exit', (code, signal) => {
         clearTimeout(patience)

@@ -153,7 +153,7 @@ export class Supervisor {
     await Promise.all(ends)
   }
 
-  #startMember(): Promise<string> {
+  async #startMember(): Promise<string> {
     const worker = fork()
     const startedAt = performance.now()
     const member: Member = { worker, state: 'starting', startedAt, heart: undefined, active: [], tries: new Map() }
@@ -176,6 +176,14 @@ export class Supervisor {
         } else {
           this.#receive(member, message)
         }
+      })
+      // It could not be forked: no descriptors, no processes, no memory. Then there is no 'exit'.
+      worker.on('error', (error) => {
+        if (worker.process.pid !== undefined) return
+        clearTimeout(patience)
+        this.#members.delete(member)
+        delete cluster.workers?.[worker.id]
+        reject(new SkepError('internal', `A worker could not be started: ${error.message}`, { cause: error }))
       })
       worker.once('exit', (code, signal) => {
         clearTimeout(patience)

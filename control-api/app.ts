@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { OpenAPIHono } from '@hono/zod-openapi'
 import { HTTPException } from 'hono/http-exception'
 import type { Logger } from 'pino'
+import type { ConductBook } from '../host/conduct-book.ts'
 import type { Ceilings } from '../host/config.ts'
 import { SkepError } from '../host/errors.ts'
 import type { TokenRecord, VersionSettings } from '../host/records.ts'
@@ -17,6 +18,7 @@ import { addDeploymentRoutes } from './routes/deployments.ts'
 import { addFunctionRoutes } from './routes/functions.ts'
 import { addHostRoutes } from './routes/host.ts'
 import { addInvokeRoute } from './routes/invoke.ts'
+import { addQuarantineRoutes } from './routes/quarantine.ts'
 import { addRouteRoutes } from './routes/routes.ts'
 import { addTokenRoutes } from './routes/tokens.ts'
 import { addUsageRoute } from './routes/usage.ts'
@@ -28,6 +30,8 @@ export interface ApiOptions {
   store: Store
   /** Loads a bundle in a sandbox of its own. Rejects with `start_failed` where it does not start. */
   check(bundle: Uint8Array, settings: VersionSettings, name: { tenant: string; function: string }): Promise<StartReport>
+  /** How functions behaved, and an operator's word that one may be tried again. */
+  conduct: Pick<ConductBook, 'records' | 'recordsOf' | 'release'>
   /** One event through a function: the deployed version, or the given one. */
   invoke(tenant: string, fn: string, request: Request, version?: string): Promise<Response>
   log: Logger
@@ -102,6 +106,7 @@ export function createApi(options: ApiOptions): Api {
   addDeploymentRoutes(app, options)
   addRouteRoutes(app, options)
   addInvokeRoute(app, options)
+  addQuarantineRoutes(app, options)
   addTokenRoutes(app, tokens)
   addHostRoutes(app, options)
   addUsageRoute(app, options)

@@ -18,6 +18,7 @@ export function openapiText(): string {
     registry: new Registry(store),
     store,
     check: unused,
+    conduct: { records: unused, recordsOf: unused, release: unused },
     invoke: unused,
     log: pino({ enabled: false }),
     status: unused,

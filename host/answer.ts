@@ -9,6 +9,7 @@ export const DATA_CODES: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'bad_request',
   'body_too_large',
   'headers_too_large',
+  'loop_detected',
   'overloaded',
   'function_threw',
   'no_response',
@@ -17,6 +18,7 @@ export const DATA_CODES: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'memory_exceeded',
   'timeout',
   'start_failed',
+  'quarantined',
   'store_unavailable',
   'store_corrupt',
   'draining',
@@ -32,6 +34,7 @@ const RETRY_AFTER: Partial<Record<ErrorCode, string>> = {
   draining: '1',
   store_unavailable: '2',
   worker_lost: '1',
+  quarantined: '10',
 }
 
 /**

@@ -177,11 +177,11 @@ export class Call implements ExchangeObserver {
     this.#answered(this.outcome)
   }
 
-  /** Answers with an error, or cuts an answer that has begun: its client must not take it for whole. */
-  fail(code: ErrorCode): void {
+  /** Answers with an error, or cuts an answer that has begun: its client must not take it for whole. `retryAfter`: seconds. */
+  fail(code: ErrorCode, retryAfter?: number): void {
     if (this.phase === 'answered' || this.phase === 'gone') return
     if (this.phase === 'answering') this.exchange.abort()
-    else answerError(this.exchange, code, this.requestId, this.#retryAfter(code))
+    else answerError(this.exchange, code, this.requestId, retryAfter ?? this.#retryAfter(code))
     this.#answered(code)
   }
 

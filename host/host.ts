@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { decodeBundle, hashBytes } from '../bundler/artifact.ts'
 import type { Bundle } from '../bundler/artifact.ts'
 import type { Limits } from '../sandbox/limits.ts'
+import { loopOf, passesIn } from '../sandbox/operations/cdn-loop.ts'
 import type { SandboxFactory, SandboxSpec } from '../sandbox/sandbox.ts'
 import { availableParallelism } from 'node:os'
 import { Admission } from './admission.ts'
@@ -10,14 +11,17 @@ import { DATA_CODES } from './answer.ts'
 import { Call, WHOLE_BODY } from './call.ts'
 import { systemClock } from './clock.ts'
 import type { Clock } from './clock.ts'
+import type { Conduct, ConductRecord } from './conduct.ts'
 import { tenantSettings } from './config.ts'
 import type { Config } from './config.ts'
 import { ERRORS, SkepError } from './errors.ts'
 import type { FunctionLog } from './instance.ts'
 import type { Exchange } from './listener/listener.ts'
 import type { Log } from './log.ts'
+import { loopIdOf, MOST_PASSES } from './loop.ts'
 import type { Counters } from './metrics.ts'
 import { stripOwnHeaders } from './own-headers.ts'
+import { stricter } from './placement.ts'
 import { Pool } from './pool.ts'
 import type { VersionRef } from './pool.ts'
 import { decodeRecord, keys, versionRecord } from './records.ts'
@@ -38,6 +42,8 @@ export interface HostParts {
   config: Pick<Config, 'limits' | 'pool' | 'admission' | 'drainMs' | 'tenants'>
   store: Store
   factory: SandboxFactory
+  /** What is remembered of how functions behave; without it, all are loaded. */
+  conduct?: Conduct
   log: Log
   counters: Counters
   /** The share of the machine's cores that this process has; default: all. */
@@ -62,22 +68,27 @@ export class HostCore extends EventEmitter<HostEvents> {
   readonly #counters: Counters
   readonly #router: Router
   readonly #pool: Pool
+  readonly #conduct: Conduct | undefined
   readonly #clock: Clock
   readonly #idPrefix = randomBytes(6).toString('hex')
   readonly #admission: Admission
   readonly #targets = new WeakMap<FunctionRecord, Target>()
   #usageTimer: object | undefined
+  readonly #loopId: string
   #lastId = 0
   #draining = false
 
   constructor(parts: HostParts) {
     super()
     this.#store = parts.store
+    this.#loopId = loopIdOf(parts.store)
     this.#config = parts.config
     this.#log = parts.log
     this.#counters = parts.counters
     this.#clock = parts.clock ?? systemClock
     this.#router = new Router(parts.store, { clock: this.#clock })
+    const { conduct } = parts
+    this.#conduct = conduct
     const { usage } = this.#counters
     this.#admission = new Admission({
       config: parts.config,
@@ -93,6 +104,14 @@ export class HostCore extends EventEmitter<HostEvents> {
       maxMemory: parts.config.pool.maxMemoryMb * 1_048_576,
       idleMs: parts.config.pool.idleMs,
       clock: this.#clock,
+      ...(conduct === undefined
+        ? {}
+        : {
+            conduct: {
+              refusal: (version) => conduct.refusal(nameOf(version), version.version),
+              isProbe: (version) => conduct.isProbe(nameOf(version), version.version),
+            },
+          }),
       observer: {
         coldStart: (version, phases) => {
           this.#counters.coldStart(usage.of(version.tenant, version.function), phases.store + phases.start)
@@ -101,6 +120,8 @@ export class HostCore extends EventEmitter<HostEvents> {
         evicted: (reason) => this.#counters.evicted(reason),
         failed: (version, failure) => {
           usage.limited(usage.of(version.tenant, version.function), failure.code)
+          if (failure.code === 'bad_guest')
+            this.#log.warn({ function: nameOf(version), version: version.version, reason: failure.message }, BAD_GUEST)
           this.#tell('isolate', { function: nameOf(version), version: version.version, what: 'failed', reason: failure.message })
         },
         notLoaded: (version, error, requestId) => this.#notLoaded(version, error, requestId),
@@ -149,6 +170,19 @@ export class HostCore extends EventEmitter<HostEvents> {
   notice(notice: Notice): void {
     this.#router.forget(notice)
     if (notice.type === 'function') this.#pool.forgetFailures(notice.tenant, notice.function)
+  }
+
+  /** Memory is short: what is at rest is dropped. */
+  shed(): void {
+    this.#pool.shed()
+  }
+
+  /** Tells the function's author what it did and when it may come back. */
+  noteQuarantine({ name, version, offences, until }: ConductRecord): void {
+    const last = offences.at(-1)
+    const [tenant, fn] = name.split('/') as [string, string]
+    const text = `quarantined: ${last === undefined ? 'for what an earlier version did' : `${last.kind}: ${last.message}`}. It is tried again from ${new Date(until).toISOString()} on.`
+    this.#functionLog({ tenant, function: fn, version }, { requestId: '', level: 'error', text })
   }
 
   stats(): ReturnType<Pool['stats']> {
@@ -208,6 +242,7 @@ export class HostCore extends EventEmitter<HostEvents> {
   #run({ version, use }: Target, call: Call): void {
     const { bodyLength } = call.exchange
     if (this.#draining) call.fail('draining')
+    else if (passesIn(loopOf(call.exchange.headers), this.#loopId) >= MOST_PASSES) call.fail('loop_detected')
     else if (bodyLength > this.#config.limits.bodyBytes) call.fail('body_too_large')
     // Before its body is waited for: that takes memory too.
     else if (!this.#admission.enter(call, use)) return
@@ -222,7 +257,21 @@ export class HostCore extends EventEmitter<HostEvents> {
     })
   }
 
-  async #load({ tenant, function: fn, version }: VersionRef): Promise<SandboxSpec> {
+  async #load(ref: VersionRef): Promise<SandboxSpec> {
+    const conduct = this.#conduct
+    if (conduct === undefined) return this.#read(ref)
+    const name = nameOf(ref)
+    await conduct.admit(name, ref.version)
+    try {
+      return await this.#read(ref)
+    } catch (error) {
+      // Somebody else may have the try that it was given.
+      if (conduct.isProbe(name, ref.version)) conduct.abandoned(name, ref.version)
+      throw error
+    }
+  }
+
+  async #read({ tenant, function: fn, version }: VersionRef): Promise<SandboxSpec> {
     const key = keys.version(tenant, fn, version)
     const object = await this.#store.get(key)
     if (object === undefined || object === 'unchanged') throw corrupt(key, 'is missing')
@@ -234,9 +283,13 @@ export class HostCore extends EventEmitter<HostEvents> {
     if (hashBytes(bundle.bytes) !== record.bundle) throw corrupt(bundleKey, 'does not have the content that its name says')
     const limits: Limits = { ...this.#config.limits }
     Object.assign(limits, record.settings.limits)
-    const { cordon, egress } = tenantSettings(this.#config, tenant)
+    const { cordon, egress, placement } = tenantSettings(this.#config, tenant)
+    const strictest = stricter(placement ?? 'inline', record.settings.placement)
     const decoded = decodeStored(bundleKey, bundle.bytes)
-    return { name: `${tenant}/${fn}`, version, tenant, cordon, egress, bundle: decoded, env: record.settings.vars, limits }
+    return {
+      ...{ name: `${tenant}/${fn}`, version, tenant, cordon, egress, placement: strictest, loopId: this.#loopId },
+      ...{ bundle: decoded, env: record.settings.vars, limits },
+    }
   }
 
   #functionLog(version: VersionRef, entry: FunctionLog): void {
@@ -284,6 +337,8 @@ export class HostCore extends EventEmitter<HostEvents> {
     call.fail(code)
   }
 }
+
+const BAD_GUEST = 'a function broke the protocol between guest and host, as only an attack or a fault of the prelude does'
 
 function nameOf(version: VersionRef): string {
   return `${version.tenant}/${version.function}`

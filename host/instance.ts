@@ -21,6 +21,8 @@ export interface InstanceObserver {
   leaving(instance: Instance): void
   /** It has nothing in flight and may be evicted. */
   idle(instance: Instance): void
+  /** Another one is to be loaded, and to take over from it once it is ready. */
+  moving(instance: Instance): void
   /** It is gone: disposed of, or for this reason; these calls had not begun and want another. */
   ended(instance: Instance, failure: SandboxFailure | undefined, calls: Call[]): void
   log(instance: Instance, entry: FunctionLog): void
@@ -224,6 +226,11 @@ export class Instance implements SandboxObserver, CallRunner {
     this.drain()
   }
 
+  move(): void {
+    if (this.state === 'ready') this.#observer.moving(this)
+    else this.drain()
+  }
+
   ended(failure: SandboxFailure): void {
     if (this.state === 'ended') return
     this.state = 'ended'
@@ -242,7 +249,7 @@ export class Instance implements SandboxObserver, CallRunner {
       if (call === null || call === undefined) continue
       if (call.phase === 'running' || call.phase === 'answering')
         this.#log(call.event, 'error', `${failure.code}: ${failure.message}`)
-      call.fail(failure.code)
+      call.fail(answerOf(failure.code))
       this.#meter.left(call)
     }
     again.push(...this.#queue)
@@ -386,4 +393,9 @@ export class Instance implements SandboxObserver, CallRunner {
     const known = level === 'debug' || level === 'info' || level === 'warn' || level === 'error' ? level : 'info'
     this.#observer.log(this, { requestId, level: known, text })
   }
+}
+
+/** Whoever breaks the protocol from within an isolate is its tenant. */
+function answerOf(code: SandboxFailure['code']): ErrorCode {
+  return code === 'bad_guest' ? 'function_threw' : code
 }

@@ -39,6 +39,12 @@ export class Counters {
     labelNames: ['state'] as const,
     registers: [this.registry],
   })
+  readonly #cells = new Gauge({
+    name: 'skep_cells',
+    help: 'Child processes that hold isolates, by what is placed in them.',
+    labelNames: ['kind'] as const,
+    registers: [this.registry],
+  })
 
   constructor() {
     this.registry.registerMetric(this.#duration as unknown as Metric)
@@ -64,6 +70,10 @@ export class Counters {
 
   evicted(reason: 'count' | 'memory' | 'idle'): void {
     this.#evictions.inc({ reason })
+  }
+
+  cells(counts: Record<string, number>): void {
+    for (const [kind, count] of Object.entries(counts)) this.#cells.set({ kind }, count)
   }
 
   isolates(counts: { ready: number; loading: number; draining: number }): void {

@@ -11,6 +11,14 @@ export interface Fn {
 }
 export type Version = VersionRecord
 export type Route = RouteRecord & { hostname: string }
+export interface Quarantine {
+  function: string
+  tenant: string
+  version: string
+  state: 'suspected' | 'quarantined' | 'half_open'
+  until?: string
+  message: string
+}
 export interface Status {
   ready: boolean
   dataPort: number

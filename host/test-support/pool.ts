@@ -4,7 +4,7 @@ import { Call } from '../call.ts'
 import { configSchema } from '../config.ts'
 import type { ConfigInput } from '../config.ts'
 import { Pool } from '../pool.ts'
-import type { VersionRef } from '../pool.ts'
+import type { PoolConduct, VersionRef } from '../pool.ts'
 import { Usage } from '../usage.ts'
 import { FakeClock, turn } from './clock.ts'
 import { FakeExchange } from './exchange.ts'
@@ -19,6 +19,7 @@ export function openPool(
     maxMemory?: number
     idleMs?: number
     limits?: Partial<Limits>
+    conduct?: PoolConduct
     config?: Pick<ConfigInput, 'admission' | 'tenants'>
   } = {},
 ) {
@@ -34,6 +35,7 @@ export function openPool(
   const pool = new Pool({
     factory,
     clock,
+    ...(options.conduct === undefined ? {} : { conduct: options.conduct }),
     admission,
     maxIsolates: options.maxIsolates ?? 10,
     maxMemory: options.maxMemory ?? 1e9,

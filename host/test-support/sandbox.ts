@@ -2,7 +2,7 @@ import { DEFAULT_LIMITS } from '../../sandbox/limits.ts'
 import type { Limits } from '../../sandbox/limits.ts'
 import { Emit, Submit, SUBMIT_FIELDS } from '../../sandbox/protocol.ts'
 import type { Batch, Field } from '../../sandbox/protocol.ts'
-import type { Sandbox, SandboxFactory, SandboxObserver, SandboxSpec, StartReport } from '../../sandbox/sandbox.ts'
+import type { Sandbox, SandboxFactory, SandboxFailure, SandboxObserver, SandboxSpec, StartReport } from '../../sandbox/sandbox.ts'
 
 const NAMES = Object.fromEntries(Object.entries(Submit).map(([name, type]) => [type, name]))
 
@@ -52,11 +52,15 @@ export class FakeSandbox implements Sandbox {
     this.#observer.settled({ cpuMs: 0.1, memoryBytes: 1_000_000, ...report })
   }
 
+  move(): void {
+    this.#observer.move?.()
+  }
+
   retire(): void {
     this.#observer.retire?.()
   }
 
-  end(code: 'cpu_exceeded' | 'memory_exceeded' | 'worker_lost' | 'internal', notBegun: number[] = [], cpuMs?: number): void {
+  end(code: SandboxFailure['code'], notBegun: number[] = [], cpuMs?: number): void {
     this.isEnded = true
     this.#observer.ended({ code, message: `a test said ${code}`, notBegun, ...(cpuMs === undefined ? {} : { cpuMs }) })
   }
@@ -106,6 +110,7 @@ export function specOf(name: string, limits: Partial<Limits> = {}): SandboxSpec 
     tenant: 'acme',
     cordon: 'default',
     egress: { allow: [], deny: [] },
+    loopId: 'skep-test',
     bundle: { code: '', async: false, modules: {}, sourceMap: '' } as SandboxSpec['bundle'],
     env: {},
     limits: { ...DEFAULT_LIMITS, ...limits },

@@ -8,6 +8,7 @@ import { SkepError } from '../host/errors.ts'
 import type { TokenRecord, VersionSettings } from '../host/records.ts'
 import type { Registry } from '../host/registry.ts'
 import type { Store } from '../host/store/store.ts'
+import type { UsageLine } from '../host/usage.ts'
 import type { Limits } from '../sandbox/limits.ts'
 import type { StartReport } from '../sandbox/sandbox.ts'
 import { authenticate } from './auth.ts'
@@ -20,6 +21,7 @@ import { addInvokeRoute } from './routes/invoke.ts'
 import { addQuarantineRoutes } from './routes/quarantine.ts'
 import { addRouteRoutes } from './routes/routes.ts'
 import { addTokenRoutes } from './routes/tokens.ts'
+import { addUsageRoute } from './routes/usage.ts'
 import { addVersionRoutes } from './routes/versions.ts'
 import { Tokens } from './tokens.ts'
 
@@ -37,6 +39,8 @@ export interface ApiOptions {
   status(): Promise<{ dataPort: number } & Record<string, unknown>>
   /** All workers' metrics in Prometheus' text format. */
   metrics(): Promise<string>
+  /** What functions use, the busiest first: of all tenants or of one. */
+  usage(tenant: string | undefined): Promise<UsageLine[]>
   /** False while starting and draining. */
   ready(): boolean
   limits: Limits
@@ -105,6 +109,7 @@ export function createApi(options: ApiOptions): Api {
   addQuarantineRoutes(app, options)
   addTokenRoutes(app, tokens)
   addHostRoutes(app, options)
+  addUsageRoute(app, options)
   const openapi = () =>
     app.getOpenAPI31Document({
       openapi: '3.1.0',

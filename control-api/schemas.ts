@@ -58,6 +58,27 @@ export const quarantine = z
     counts: z.record(z.string(), z.int()),
   })
   .openapi('Quarantine')
+export const usage = z
+  .object({
+    windowSeconds: z.number().openapi({ description: 'The time over which rates are averages.' }),
+    cores: z.int(),
+    items: z.array(
+      z.object({
+        tenant: z.string(),
+        name,
+        cpuMsPerSecond: z.number().openapi({ description: 'CPU time of its isolates, that of killed ones included.' }),
+        share: z.number().openapi({ description: 'The same as a share of all cores, 0 to 1.' }),
+        requestsPerSecond: z.number(),
+        refusedPerSecond: z.number().openapi({ description: 'Answered `overloaded` or `saturated`.' }),
+        failedPerSecond: z.number().openapi({ description: 'Answered with any other error code.' }),
+        coldStartsPerSecond: z.number(),
+        inFlight: z.int(),
+        isolates: z.int(),
+        memoryBytes: z.number(),
+      }),
+    ),
+  })
+  .openapi('Usage')
 
 /** A page of items; `cursor` is absent on the last one. */
 export const pageOf = <T extends z.ZodType>(item: T) => z.object({ items: z.array(item), cursor: z.string().optional() })

@@ -3,7 +3,7 @@ import { checkBundle } from '../host/check.ts'
 import { ConductBook } from '../host/conduct-book.ts'
 import { ConductFile, readConduct } from '../host/conduct-file.ts'
 import { registerConduct } from '../host/conduct-metrics.ts'
-import { tenantSettings } from '../host/config.ts'
+import { hostEgress, tenantSettings } from '../host/config.ts'
 import type { Config } from '../host/config.ts'
 import { memoryBounds } from '../host/guard.ts'
 import { HostCore } from '../host/host.ts'
@@ -15,6 +15,7 @@ import { stricter } from '../host/placement.ts'
 import { Registry } from '../host/registry.ts'
 import { openStore } from '../host/store/open.ts'
 import { Supervisor } from '../host/supervisor.ts'
+import { mergeUsage } from '../host/usage.ts'
 import { WebExchange } from '../host/web-exchange.ts'
 import { createApi } from './app.ts'
 import { serveApi } from './serve-api.ts'
@@ -53,7 +54,13 @@ export async function serve(options: { config: Config; reload?: () => Promise<Co
   })
   // Uploads are checked, and single events run, in cells of this process: no listener, no tenant code beside the supervisor.
   const factory = new PlacedFactory({
-    ...{ placement: stricter(config.placement, 'cell'), egress: config.egress, log, conduct: book, memory: memoryBounds(config) },
+    ...{
+      placement: stricter(config.placement, 'cell'),
+      egress: hostEgress(config, supervisor.port),
+      log,
+      conduct: book,
+      memory: memoryBounds(config),
+    },
   })
   const counters = new Counters()
   registerConduct(counters.registry, book)
@@ -86,6 +93,7 @@ export async function serve(options: { config: Config; reload?: () => Promise<Co
       counters.cells(factory.counts())
       return (await supervisor.metrics([counters.registry])).text
     },
+    usage: async (tenant) => mergeUsage([...(await supervisor.usage(tenant)), ...counters.usage.report(tenant)]),
     ready: () => !draining && supervisor.pids.length > 0,
   })
   const abandon = async (error: unknown) => {

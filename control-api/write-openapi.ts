@@ -23,6 +23,7 @@ export function openapiText(): string {
     log: pino({ enabled: false }),
     status: unused,
     metrics: unused,
+    usage: unused,
     ready: unused,
     limits: DEFAULT_LIMITS,
   })

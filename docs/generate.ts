@@ -55,10 +55,12 @@ const SETTING_MEANINGS: Record<string, string> = {
   'pool.maxIsolates': 'functions that a worker keeps loaded; the least recently used goes first',
   'pool.maxMemoryMb': 'memory of all of a worker’s isolates together',
   'pool.idleMs': 'an isolate without work for so long is dropped',
-  'egress.allow': 'hosts, addresses or networks, with or without `:port`, that functions may reach beside public ones',
+  'admission.inFlight': 'requests of one tenant that a worker has in flight; more are answered `overloaded`',
+  'admission.maxWaitMs': 'a request that is expected to wait longer for CPU time is answered `saturated` at once',
+  'egress.allow': 'hosts, `*.name`s, addresses or networks, with or without `:port`, that functions may reach beside public ones',
   'egress.deny': 'the same, that functions may not reach',
   tenants:
-    'what holds for single tenants, by name: `{acme: {cordon: paid, placement: cell, egress: {allow: [], deny: []}}}`; in the environment as JSON',
+    'what holds for single tenants, by name: `{acme: {cordon: paid, placement: cell, inFlight: 500, egress: {allow: [], deny: []}}}`; in the environment as JSON',
   'log.level': 'least level that is logged, for the host and for functions’ consoles',
   drainMs: 'how long a drain may take before what is left is cut',
 }
@@ -89,6 +91,7 @@ const ERROR_MEANINGS: Record<ErrorCode, string> = {
   bad_request: 'the request is not valid HTTP',
   body_too_large: 'the body is larger than the limit',
   headers_too_large: 'request line and headers are too large',
+  loop_detected: 'the request has come through functions of this host again and again: its `CDN-Loop` header says so',
   overloaded: 'more events wait for this function than it may have; try again after `Retry-After`',
   function_threw: 'the handler threw, or its promise rejected',
   no_response: 'the handler returned something else than a Response, or there is no such handler',

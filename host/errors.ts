@@ -8,6 +8,7 @@ export const ERRORS = {
   bad_request: { status: 400, whose: 'caller' },
   body_too_large: { status: 413, whose: 'caller' },
   headers_too_large: { status: 431, whose: 'caller' },
+  loop_detected: { status: 508, whose: 'caller' },
   // A tenant's, on the data port.
   overloaded: { status: 429, whose: 'tenant' },
   function_threw: { status: 500, whose: 'tenant' },

@@ -1,4 +1,5 @@
 import type { SandboxFactory, SandboxFailure, SandboxSpec } from '../sandbox/sandbox.ts'
+import type { Admission } from './admission.ts'
 import { DATA_CODES } from './answer.ts'
 import type { Call } from './call.ts'
 import { systemClock } from './clock.ts'
@@ -23,6 +24,7 @@ export interface PoolOptions {
   maxMemory: number
   /** ms without a call after which an isolate is dropped. */
   idleMs: number
+  admission: Admission
   observer: PoolObserver
   /** What is remembered of how versions behaved; without it, everything may be loaded. */
   conduct?: PoolConduct
@@ -119,7 +121,10 @@ export class Pool {
     this.#settleProbe(slot)
     if (slot.instance?.state === 'ready') slot.instance.accept(call)
     else if (slot.waiting.length < WAITING_MOST) slot.waiting.push(call)
-    else call.fail('overloaded')
+    else {
+      if (call.use !== undefined) this.#options.admission.usage.limited(call.use, 'concurrency')
+      call.fail('overloaded')
+    }
   }
 
   /** One that was tried and did well is an instance like any other. */
@@ -258,13 +263,21 @@ export class Pool {
     const began = this.#clock.now()
     const spec = await this.#options.load(slot.version)
     const loaded = this.#clock.now()
-    const instance = new Instance(slot.key, spec, this.#options.factory, this.#clock, {
-      leaving: (leaving) => this.#left(slot, leaving),
-      idle: () => this.#roomMade(),
-      moving: (moving) => this.#replace(slot, moving),
-      ended: (ended, failure, calls) => this.#ended(slot, ended, failure, calls),
-      log: (_, entry) => this.#options.observer.log(slot.version, entry),
-    })
+    const { factory, admission } = this.#options
+    const use = admission.usage.of(slot.version.tenant, slot.version.function)
+    const instance = new Instance(
+      slot.key,
+      spec,
+      use,
+      { factory, clock: this.#clock, admission },
+      {
+        leaving: (leaving) => this.#left(slot, leaving),
+        idle: () => this.#roomMade(),
+        moving: (moving) => this.#replace(slot, moving),
+        ended: (ended, failure, calls) => this.#ended(slot, ended, failure, calls),
+        log: (_, entry) => this.#options.observer.log(slot.version, entry),
+      },
+    )
     slot.instance = instance
     await instance.load()
     return { instance, phases: { store: loaded - began, start: this.#clock.now() - loaded } }

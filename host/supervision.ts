@@ -6,14 +6,15 @@ import type { ErrorCode } from './errors.ts'
 import type { Listener } from './listener/listener.ts'
 import type { Notice } from './registry.ts'
 import type { Taint } from '../sandbox/sandbox.ts'
+import type { UsageLine } from './usage.ts'
 
 /** Every message between the supervisor and its workers. They travel over Node's cluster channel. */
 export type ToWorker =
   /** Serve on this port, knowing what is known of functions. Once, first. */
   | { type: 'start'; config: Config; port: number; known: ConductChange[] }
   | { type: 'notice'; notice: Notice }
-  /** Answer with `metrics` of the same id. */
-  | { type: 'metrics'; id: number }
+  /** Answer with `metrics` of the same id; with what functions use where `usageOf` asks for it: a tenant, or `*` for all. */
+  | { type: 'metrics'; id: number; usageOf?: string }
   /** A new version is on its way: have a process for it. */
   | { type: 'warm'; cordon: string }
   /** Answer with `pong`, as soon as the event loop turns. */
@@ -25,7 +26,7 @@ export type ToWorker =
 export type FromWorker =
   | { type: 'listening'; port: number; listener: Listener['kind']; reason: string }
   | { type: 'failed'; code: ErrorCode; message: string }
-  | { type: 'metrics'; id: number; metrics: MetricObject[]; stats: WorkerStats }
+  | { type: 'metrics'; id: number; metrics: MetricObject[]; stats: WorkerStats; usage?: UsageLine[] }
   /** It holds an isolate that is lost for ever: replace it. */
   | { type: 'tainted'; taint: Taint }
   /** It holds more memory than it may, and gives none back: replace it. */

@@ -15,6 +15,7 @@ import { Heartbeat } from './heartbeat.ts'
 import type { Log } from './log.ts'
 import type { Notice } from './registry.ts'
 import type { FromWorker, ToWorker, WorkerStats } from './supervision.ts'
+import type { UsageLine } from './usage.ts'
 
 const ENTRY = join(import.meta.dirname, import.meta.filename.endsWith('.ts') ? 'worker-main.ts' : 'worker-main.js')
 
@@ -124,6 +125,13 @@ export class Supervisor {
     return { text: await merged.metrics(), workers: known.map(({ stats, pid }) => ({ pid, ...stats })) }
   }
 
+  /** What functions use, by worker: of all tenants or of one. */
+  async usage(tenant: string | undefined): Promise<UsageLine[]> {
+    const listening = [...this.#members].filter((member) => member.state !== 'starting')
+    const replies = await Promise.all(listening.map((member) => this.#askMetrics(member, tenant ?? '*')))
+    return replies.flatMap((reply) => reply?.usage ?? [])
+  }
+
   /** Replaces the workers one by one with ones of this configuration: each listens before the old one drains. */
   async reload(config: Config): Promise<void> {
     this.#config = config
@@ -145,7 +153,7 @@ export class Supervisor {
     await Promise.all(ends)
   }
 
-  #startMember(): Promise<string> {
+  async #startMember(): Promise<string> {
     const worker = fork()
     const startedAt = performance.now()
     const member: Member = { worker, state: 'starting', startedAt, heart: undefined, active: [], tries: new Map() }
@@ -168,6 +176,14 @@ export class Supervisor {
         } else {
           this.#receive(member, message)
         }
+      })
+      // It could not be forked: no descriptors, no processes, no memory. Then there is no 'exit'.
+      worker.on('error', (error) => {
+        if (worker.process.pid !== undefined) return
+        clearTimeout(patience)
+        this.#members.delete(member)
+        delete cluster.workers?.[worker.id]
+        reject(new SkepError('internal', `A worker could not be started: ${error.message}`, { cause: error }))
       })
       worker.once('exit', (code, signal) => {
         clearTimeout(patience)
@@ -292,7 +308,7 @@ export class Supervisor {
     member.worker.once('exit', () => clearTimeout(kill))
   }
 
-  async #askMetrics(member: Member): Promise<(Metrics & { pid: number }) | undefined> {
+  async #askMetrics(member: Member, usageOf?: string): Promise<(Metrics & { pid: number }) | undefined> {
     const id = ++this.#lastMetrics
     const reply = await new Promise<Metrics | undefined>((resolve) => {
       const timer = setTimeout(resolve, METRICS_PATIENCE, undefined)
@@ -300,7 +316,7 @@ export class Supervisor {
         clearTimeout(timer)
         resolve(message)
       })
-      post(member, { type: 'metrics', id })
+      post(member, { type: 'metrics', id, ...(usageOf === undefined ? {} : { usageOf }) })
     })
     this.#metricsWaiters.delete(id)
     return reply === undefined ? undefined : { ...reply, pid: member.worker.process.pid! }

@@ -5,6 +5,7 @@ import { watchParent } from '../sandbox/parent-watch.ts'
 import { WATCH_PARENT } from './child-command.ts'
 import { ConductMirror } from './conduct-mirror.ts'
 import type { ConductChange } from './conduct.ts'
+import { hostEgress } from './config.ts'
 import type { Config } from './config.ts'
 import { SkepError } from './errors.ts'
 import { memoryBounds } from './guard.ts'
@@ -58,7 +59,15 @@ async function receive(message: ToWorker): Promise<void> {
       counters.isolates(stats)
       if (factory !== undefined) counters.cells(factory.counts())
       const metrics = (await counters.registry.getMetricsAsJSON()) as never
-      send({ type: 'metrics', id: message.id, metrics, stats: { ...stats, rssBytes: process.memoryUsage.rss() } })
+      const reply = {
+        type: 'metrics',
+        id: message.id,
+        metrics,
+        stats: { ...stats, rssBytes: process.memoryUsage.rss() },
+      } as const
+      const { usageOf } = message
+      if (usageOf === undefined) send(reply)
+      else send({ ...reply, usage: counters.usage.report(usageOf === '*' ? undefined : usageOf) })
       break
     }
     case 'warm':
@@ -81,18 +90,19 @@ async function start(config: Config, port: number, known: ConductChange[]): Prom
   const store = await openStore(config.store ?? `file:${config.data}/store`, { s3: config.s3 })
   mirror.receive({ type: 'standing', changes: known })
   const memory = memoryBounds(config)
+  const egress = hostEgress(config, port)
+  const cores = Math.max(1, Math.floor(availableParallelism() / config.workers))
   const tainted = (taint: Taint) => {
     factory!.tainted(taint)
     send({ type: 'tainted', taint })
   }
   const isInline = config.placement === 'inline' || config.placement === 'adaptive'
-  const cores = Math.max(1, Math.floor(availableParallelism() / config.workers))
-  const inline = isInline ? { inline: await createInlineFactory({ egress: config.egress, cores, tainted }) } : {}
+  const inline = isInline ? { inline: await createInlineFactory({ egress, cores, tainted }) } : {}
   factory = new PlacedFactory({
-    ...{ placement: config.placement, egress: config.egress, log, conduct: mirror, ...inline, memory, cores },
+    ...{ placement: config.placement, egress, log, cores, conduct: mirror, ...inline, memory },
     active: (versions) => send({ type: 'active', versions }),
   })
-  core = new HostCore({ config, store, factory, conduct: mirror, log, counters })
+  core = new HostCore({ config, store, factory, conduct: mirror, log, counters, cores })
   if (isInline) guardMemory(core, factory, memory)
   process.on('uncaughtException', (error) => log.fatal({ err: error }, 'an exception that nobody caught: always a bug of skep'))
   process.on('unhandledRejection', (error) => log.fatal({ err: error }, 'a rejection that nobody handled: always a bug of skep'))

@@ -13,7 +13,7 @@
 
 /** Host → guest. */
 export const Submit = {
-  /** event, requestId, method, url, headers (flat), bodyKind (`BodyKind`), body (bytes, or null) */
+  /** event, requestId, method, url, headers (flat; `cdn-loop`, if any, once and as one of the last two), bodyKind (`BodyKind`), body (bytes, or null) */
   fetch: 1,
   /** event, requestId, cron, scheduledTime (ms since 1970) */
   scheduled: 2,
@@ -89,7 +89,7 @@ export const EMIT_FIELDS: readonly number[] = [0, 4, 3, 2, 1, 2, 4, 2, 1, 1, 3, 
 export const Progress = {
   /** Events of the batch at hand whose handler has been called. */
   begun: 0,
-  /** kB (1,024 bytes) of wasm memories and resizable buffers, which V8 does not count. */
+  /** kB (1,024 bytes) of what V8 does not count: memories and code of WebAssembly, and resizable buffers. */
   meteredKb: 1,
 } as const
 

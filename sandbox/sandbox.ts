@@ -42,6 +42,8 @@ export interface SandboxSpec {
   placement?: 'inline' | 'adaptive' | 'cell' | 'solo'
   /** The tenant's own outbound lists, on top of the host's. */
   egress: Egress
+  /** What its outbound requests add to `CDN-Loop`: the same on all hosts of a store. */
+  loopId: string
   bundle: Bundle
   env: Record<string, string>
   limits: Limits
@@ -96,11 +98,11 @@ export interface SandboxFailure {
   message: string
   /** Ids of events that were dispatched and whose handler had not been called: they may run elsewhere. */
   notBegun: number[]
+  /** CPU time since the last report, ms; absent where nobody can tell, as of a lost process. */
+  cpuMs?: number
   /**
    * Of `worker_lost`: `crashed` by itself, `killed` by somebody else (the kernel, for want of memory, or an operator),
    * `hung` and therefore ended, or ended by the host on purpose, `given_up`, which says nothing about anybody.
    */
   how?: 'crashed' | 'killed' | 'hung' | 'given_up'
-  /** CPU time since the last report, ms; absent where nobody can tell, as of a lost process. */
-  cpuMs?: number
 }

@@ -18,6 +18,7 @@ import type { Host } from '../host/index.ts'
 import { listen } from '../host/listener/choose.ts'
 import type { Listener } from '../host/listener/listener.ts'
 import { silentLog } from '../host/log.ts'
+import { loopIdOf, MOST_PASSES } from '../host/loop.ts'
 import { Counters } from '../host/metrics.ts'
 import { keys } from '../host/records.ts'
 import { Registry } from '../host/registry.ts'
@@ -130,6 +131,14 @@ const rows: [code: ErrorCode, what: string, run: () => Promise<Answer>][] = [
   ['unknown_host', 'a hostname without a function', () => send(port, 'nowhere.test')],
   ['unknown_host', 'an address as the hostname', () => send(port, '127.0.0.1')],
   ['body_too_large', 'a length above the limit', () => send(port, 'main.test', '/upload', { body: new Uint8Array(1_000_001) })],
+  [
+    'loop_detected',
+    'a request that has come through functions of this host again and again',
+    () => {
+      const loop = Array.from({ length: MOST_PASSES }, () => loopIdOf(store)).join(', ')
+      return send(port, 'main.test', '/', { headers: { 'cdn-loop': loop } })
+    },
+  ],
   [
     'body_too_large',
     'a chunked body that grows above the limit',

@@ -58,11 +58,8 @@ export interface ServedOptions {
 /** `skep serve` as a user starts it, on free ports, with a data folder of its own. */
 export async function startServed(options: ServedOptions): Promise<Served> {
   const args = [CLI, 'serve', '--port', '0', '--api-port', '0', '--data', options.data, ...(options.args ?? ['--workers', '2'])]
-  const [command = process.execPath, ...before] = [...(options.wrap ?? []), process.execPath]
-  const child = spawn(command, [...before, ...args], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, ...options.env },
-  })
+  const [command, ...rest] = [...(options.wrap ?? []), process.execPath, ...args]
+  const child = spawn(command!, rest, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...options.env } })
   const log: string[] = []
   const waiters = new Set<() => void>()
   const take = (line: string) => {

@@ -26,6 +26,7 @@ const COMMANDS: Record<string, () => Promise<{ default: Command }>> = {
   'token list': () => import('./token-list.ts'),
   'token revoke': () => import('./token-revoke.ts'),
   status: () => import('./status.ts'),
+  top: () => import('./top.ts'),
   config: () => import('./config.ts'),
 }
 

@@ -35,6 +35,7 @@ export async function openApi(t: TestContext, changes: Partial<ApiOptions> = {})
     invoke: pretendToInvoke,
     status: async () => ({ dataPort: 8080, workers: 2 }),
     metrics: async () => 'skep_up 1\n',
+    usage: async () => [],
     ready: () => true,
     limits: { ...DEFAULT_LIMITS, bundleBytes: 100_000, bodyBytes: 100_000 },
     ...changes,

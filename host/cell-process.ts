@@ -33,8 +33,6 @@ export interface CellOptions {
   cores: number
   log: Log
   clock: Clock
-  /** Cores that its isolates may fill. */
-  cores: number
   /** Runs at a lower priority of the operating system. */
   gentle: boolean
   /** Resident bytes from which it gives up what is largest, and from which it is replaced. */

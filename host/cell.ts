@@ -22,7 +22,7 @@ export interface CellFactoryOptions {
   log: Log
   /** At a lower priority of the operating system. */
   gentle?: boolean
-  /** Those that the isolates of one cell may fill; default: all. */
+  /** Cores that the isolates of one cell may fill; default: all. */
   cores?: number
   maxIsolates?: number
   memory?: { soft: number; hard: number }

@@ -23,7 +23,7 @@ export interface PlacedFactoryOptions {
   /** For what runs in this process; without it, everything lives in cells. */
   inline?: SandboxFactory
   memory?: CellFactoryOptions['memory']
-  /** Those that the isolates of one cell may fill; default: all. */
+  /** Cores that the isolates of one cell may fill; default: all. */
   cores?: number
   /** Versions that run, or have run since the last word, in this process itself: what may be to blame when it ends. */
   active?: (versions: { name: string; version: string }[]) => void

@@ -114,10 +114,7 @@ for (const listener of ['uws', 'node']) {
       }
       const [entry] = await quarantine(served)
       assert.equal(entry!.function, 'offender')
-      assert.deepEqual(
-        entry!.offences.map(({ kind }) => kind),
-        ['unstoppable'],
-      )
+      assert.equal(entry!.offences.at(-1)!.kind, 'unstoppable')
       assert.match(entry!.message, /unstoppable: It could not be stopped after \d+ ms/)
       assert.match(await served.skep('show', 'offender'), /unstoppable/)
       assert.match(await served.skep('quarantine', 'list'), /default\/offender .*unstoppable/)

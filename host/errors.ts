@@ -18,6 +18,7 @@ export const ERRORS = {
   memory_exceeded: { status: 503, whose: 'tenant' },
   timeout: { status: 504, whose: 'tenant' },
   start_failed: { status: 503, whose: 'tenant' },
+  quarantined: { status: 503, whose: 'tenant' },
   // An operator's, on the data port.
   store_unavailable: { status: 503, whose: 'operator' },
   draining: { status: 503, whose: 'operator' },

@@ -8,6 +8,7 @@ import { encodeBundle } from '../bundler/artifact.ts'
 import { bundle as build } from '../bundler/bundle.ts'
 import { DATA_CODES } from '../host/answer.ts'
 import { CellFactory } from '../host/cell.ts'
+import { ConductBook } from '../host/conduct-book.ts'
 import { configSchema } from '../host/config.ts'
 import { ERRORS, SkepError } from '../host/errors.ts'
 import type { ErrorCode } from '../host/errors.ts'
@@ -190,6 +191,19 @@ test('worker_lost: the cell is killed under a request; the next request finds a 
   for (const pid of factory.pids) process.kill(pid, 'SIGKILL')
   expect(await pending, 'worker_lost')
   assert.equal((await send(port, 'lost.test')).text, 'ok')
+})
+
+test('quarantined: a function that is kept from running, with a time to come back', async () => {
+  const config = configSchema.parse({})
+  const conduct = new ConductBook(config)
+  const watched = new HostCore({ config, store, factory, conduct, log: silentLog(), counters: new Counters() })
+  const { listener: second } = await listen({ port: 0, address: '127.0.0.1', handler: (exchange) => watched.handle(exchange) })
+  const { id } = (await new Registry(store).function('default', 'other')).deployment!.versions[0]!
+  conduct.offence('default/other', id, { kind: 'unstoppable', message: 'a test', alone: true })
+  const answer = await send(second.port, 'other.test')
+  expect(answer, 'quarantined')
+  assert.ok(Number(answer.headers['retry-after']) >= 1 && Number(answer.headers['retry-after']) <= 10)
+  await second.close(0)
 })
 
 test('start_failed: a version that passed its check and does not start any more', async () => {

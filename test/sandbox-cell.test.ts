@@ -108,6 +108,10 @@ suite('a cell', { timeout: 60_000 }, () => {
   test('V8 loses an isolate inline: the process and its other isolates go on, and it says that it wants replacing', async () => {
     const run = promisify(execFile)(process.execPath, ['--no-node-snapshot', child('catastrophe.child.ts')])
     const { stdout } = await run.catch((error: { stdout: string }) => error)
-    assert.deepEqual(JSON.parse(stdout), { code: 'memory_exceeded', answers: ['still here', 'new ones too'], tainted: 1 })
+    assert.deepEqual(JSON.parse(stdout), {
+      code: 'memory_exceeded',
+      answers: ['still here', 'new ones too'],
+      tainted: [['test/function', '1'.repeat(16), 'catastrophic']],
+    })
   })
 })

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { loopOf, passesIn, withPass } from './cdn-loop.ts'
 import { readRequest, redirected } from './request.ts'
 

@@ -29,10 +29,10 @@ const CRASHES: ReadonlySet<NodeJS.Signals | null> = new Set(['SIGSEGV', 'SIGABRT
 
 export interface CellOptions {
   egress: Egress
+  /** Those that its isolates may fill. */
+  cores: number
   log: Log
   clock: Clock
-  /** Cores that its isolates may fill. */
-  cores: number
   /** Runs at a lower priority of the operating system. */
   gentle: boolean
   /** Resident bytes from which it gives up what is largest, and from which it is replaced. */
@@ -228,7 +228,7 @@ export class Cell {
     let largest: CellSandbox | undefined
     for (const sandbox of this.#sandboxes.values()) if (sandbox.memoryBytes > (largest?.memoryBytes ?? -1)) largest = sandbox
     if (rssBytes <= hard) {
-      largest?.retire()
+      largest?.leave()
       return
     }
     this.#observer.overMemory(largest, rssBytes)
@@ -241,7 +241,7 @@ export class Cell {
     this.accepting = false
     this.#options.log.warn({ cell: this.pid, ...why }, what)
     this.#grace = setTimeout(() => void this.kill(), TAINT_GRACE).unref()
-    for (const sandbox of [...this.#sandboxes.values()]) sandbox.retire()
+    for (const sandbox of [...this.#sandboxes.values()]) sandbox.leave()
     this.#rest()
   }
 

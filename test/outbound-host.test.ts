@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { promisify } from 'node:util'
 import { createHost } from '../host/index.ts'
+import { CERTIFICATE } from './sandbox/certificate.ts'
 import { send } from './http-client.ts'
 import { startServed, temporaryFolder } from './served.ts'
 
@@ -40,6 +43,20 @@ test('a server that never answers is let go of when the event’s time is up', {
     assert.equal(answer.headers['skep-error'], 'timeout')
     await closed[i]
   }
+})
+
+test('HTTPS: a valid certificate is taken for its names and no other, over HTTP/1.1', { timeout: 60_000 }, async (t) => {
+  const folder = await temporaryFolder(t)
+  const ca = join(folder, 'ca.pem')
+  await writeFile(ca, CERTIFICATE)
+  const child = join(import.meta.dirname, 'sandbox/https.child.ts')
+  const env = { ...process.env, NODE_EXTRA_CA_CERTS: ca }
+  const { stdout } = await promisify(execFile)(process.execPath, ['--no-node-snapshot', child], { env })
+  const { results, versions, connections } = JSON.parse(stdout) as { results: string[]; versions: string[]; connections: number }
+  assert.deepEqual(results.slice(0, 3), ['localhost:PORT', 'localhost:PORT', '127.0.0.1:PORT'])
+  assert.match(results[3]!, /ERR_TLS_CERT_ALTNAME_INVALID/)
+  assert.deepEqual(versions, ['1.1'])
+  assert.ok(connections <= 3, `${connections} connections`)
 })
 
 test(

@@ -14,19 +14,24 @@ export type ToCell =
   | { type: 'create'; sandbox: number; spec: SandboxSpec }
   | { type: 'dispatch'; sandbox: number; batch: Batch }
   | { type: 'dispose'; sandbox: number }
+  /** Answered by `pong`, as soon as its event loop turns. */
+  | { type: 'ping' }
 
 export type FromCell =
   | { type: 'ready'; sandbox: number; report: StartReport }
   | { type: 'refused'; sandbox: number; message: string; stack: string }
   | { type: 'emit'; sandbox: number; batch: Batch }
   | { type: 'settled'; sandbox: number; report: RunReport }
+  | { type: 'retire'; sandbox: number }
   | { type: 'ended'; sandbox: number; failure: SandboxFailure }
   | { type: 'tainted'; taint: Taint }
+  | { type: 'pong'; rssBytes: number }
 
 /** Why this is no message of a cell's; '' when it is one. Batches are checked by `checkBatch`. */
 export function checkFromCell(message: FromCell): string {
   if (typeof message !== 'object' || message === null) return 'a message is no object'
   if (message.type === 'tainted') return isTaint(message.taint) ? '' : 'tainted is malformed'
+  if (message.type === 'pong') return isCount(message.rssBytes) ? '' : 'pong is malformed'
   if (!Number.isSafeInteger(message.sandbox)) return 'a message of no sandbox'
   switch (message.type) {
     case 'ready':
@@ -36,6 +41,7 @@ export function checkFromCell(message: FromCell): string {
     case 'refused':
       return isText(message.message) && isText(message.stack) ? '' : 'refused is malformed'
     case 'emit':
+    case 'retire':
       return ''
     case 'settled':
       return isCount(message.report?.cpuMs) && isCount(message.report.memoryBytes) && isCount(message.report.waitedMs ?? 0)
@@ -52,7 +58,13 @@ export function checkFromCell(message: FromCell): string {
   }
 }
 
-const FAILURES: unknown[] = ['cpu_exceeded', 'memory_exceeded', 'worker_lost', 'internal'] satisfies SandboxFailure['code'][]
+const FAILURES: unknown[] = [
+  'cpu_exceeded',
+  'memory_exceeded',
+  'bad_guest',
+  'worker_lost',
+  'internal',
+] satisfies SandboxFailure['code'][]
 
 function isTaint(taint: Partial<Taint> | undefined): boolean {
   const isKnown = taint?.kind === 'unstoppable' || taint?.kind === 'catastrophic'

@@ -1,9 +1,11 @@
 import { availableParallelism } from 'node:os'
 import { SkepError } from '../host/errors.ts'
+import { EnforcedLimits } from './enforced-limits.ts'
 import { Engine } from './engine.ts'
 import { IsolateSandbox } from './isolate.ts'
 import { Lanes } from './lanes.ts'
-import { EgressRules } from './operations/egress.ts'
+import type { Limits } from './limits.ts'
+import { Network } from './operations/network.ts'
 import type { Egress } from './operations/egress.ts'
 import { loadPrelude } from './prelude.ts'
 import type { Sandbox, SandboxFactory, Taint } from './sandbox.ts'
@@ -26,9 +28,10 @@ export async function createInlineFactory(options: {
   }
   const context = {
     engine: new Engine(await loadPrelude()),
-    egress: new EgressRules(options.egress),
+    network: new Network(options.egress),
     lanes: new Lanes(options.cores ?? availableParallelism()),
     tainted: options.tainted,
+    createLimits: (limits: Limits) => new EnforcedLimits(limits),
     live: new Set<Sandbox>(),
   }
   return {

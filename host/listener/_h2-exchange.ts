@@ -7,7 +7,7 @@ import { StreamExchange, type StreamTraffic } from './_stream-exchange.ts'
 /** As much of an answer as is written at once, so that a slow client's progress can be seen. */
 const PIECE = 131_072
 
-const { NGHTTP2_CANCEL, NGHTTP2_NO_ERROR } = constants
+const { NGHTTP2_NO_ERROR } = constants
 
 export class H2Exchange extends StreamExchange {
   readonly remoteAddress: string
@@ -91,8 +91,14 @@ export class H2Exchange extends StreamExchange {
     this.stopReading()
   }
 
+  /** Not `close`, which ends the answer as if it were whole before it resets the stream. */
   protected cut(): void {
-    this.#stream.close(NGHTTP2_CANCEL)
+    this.#stream.destroy(new Error('cut'))
+  }
+
+  /** A stream that is reset ends for its readers, too, as if the body were whole. */
+  protected override endedWell(): boolean {
+    return !this.#stream.closed && !this.#stream.destroyed
   }
 
   protected isWhole(): boolean {
@@ -102,9 +108,9 @@ export class H2Exchange extends StreamExchange {
   /** Ends the stream when its client has sent too little of a body, or taken nothing of an answer, for `idleMs`. */
   cutIfSlow(now: number, idleMs: number): void {
     if (this.#readSince > 0 && !this.bodyDone && now - this.#readSince >= idleMs) {
-      if (this.#received - this.#readBytes < MIN_BODY_BYTES_PER_MS * idleMs) return this.#stream.close(NGHTTP2_CANCEL)
+      if (this.#received - this.#readBytes < MIN_BODY_BYTES_PER_MS * idleMs) return this.cut()
       this.reads(true)
     }
-    if (this.#writes > 0 && now - this.#writeSince >= idleMs) this.#stream.close(NGHTTP2_CANCEL)
+    if (this.#writes > 0 && now - this.#writeSince >= idleMs) this.cut()
   }
 }

@@ -12,6 +12,8 @@ export interface RequestHead {
   closes: boolean
   /** The values of all Connection fields. */
   connection: string | undefined
+  /** It asked for another protocol, which it does not get. */
+  upgrade: boolean
 }
 
 export type Refusal = 'bad_request' | 'headers_too_large'
@@ -26,12 +28,14 @@ const scan = {
   lengths: 0,
   encoding: undefined as string | undefined,
   encodings: 0,
+  upgrade: false,
 }
 
 export function beginScan(): void {
   scan.headers = []
   scan.host = scan.connection = scan.length = scan.encoding = undefined
   scan.hosts = scan.lengths = scan.encodings = 0
+  scan.upgrade = false
 }
 
 /** Names are in lower case. */
@@ -52,6 +56,9 @@ export function scanField(name: string, value: string): void {
       scan.host = value
       scan.hosts++
       break
+    case 'upgrade':
+      scan.upgrade = true
+      return
     default:
       if (isHopByHop(name)) return
   }
@@ -73,5 +80,6 @@ export function headOf(method: string, target: string, secure: boolean, authorit
     bodyLength,
     closes: connection !== undefined && applyConnection(connection, headers).close,
     connection,
+    upgrade: scan.upgrade,
   }
 }

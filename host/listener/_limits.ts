@@ -25,8 +25,8 @@ export const SWEEP_MS = 1_000
 /** A client that has not finished its TLS handshake by now is cut, ms. */
 export const HANDSHAKE_MS = 10_000
 
-/** HTTP/2: requests of one connection at a time. */
-export const MAX_STREAMS = 100
+/** Requests of one connection at a time. HTTP/2 clients are told; one that pipelines more is cut. */
+export const MAX_STREAMS = 128
 /** HTTP/2: resets by the client that are borne at once, and per second after that (CVE-2023-44487). */
 export const RESET_BURST = 200
 export const RESET_RATE = 33

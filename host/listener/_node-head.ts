@@ -11,6 +11,8 @@ const ABSOLUTE = /^https?:\/\/([^/?#]*)(.*)$/i
 export function readHead(req: IncomingMessage): RequestHead | Refusal {
   const raw = req.rawHeaders
   if (raw.length > MAX_HEADER_COUNT * 2) return 'headers_too_large'
+  // llhttp takes 0.9 and 2.0 for versions of HTTP/1.
+  if (req.httpVersionMajor !== 1) return 'bad_request'
   beginScan()
   for (let i = 0; i < raw.length; i += 2) scanField(raw[i]!.toLowerCase(), raw[i + 1]!)
   const secure = (req.socket as TLSSocket).encrypted === true
@@ -26,8 +28,8 @@ export function readHead(req: IncomingMessage): RequestHead | Refusal {
   const decoded = /[\x80-\xff]/.test(target) ? Buffer.from(target, 'latin1').toString() : target
   const head = headOf(req.method!, decoded, secure, authority)
   if (head === undefined) return 'bad_request'
-  // HTTP/1.0 closes unless it is asked not to.
-  if (req.httpVersionMinor === 0 && !/\bkeep-alive\b/i.test(head.connection ?? '')) head.closes = true
+  // HTTP/1.0 closes unless it is asked not to. Behind an upgrade, node:http throws away what came in the same packet.
+  if (head.upgrade || (req.httpVersionMinor === 0 && !/\bkeep-alive\b/i.test(head.connection ?? ''))) head.closes = true
   return head
 }
 

@@ -6,7 +6,7 @@ import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { Drainage } from './_drainage.ts'
 import { reasonPhrase } from './_headers.ts'
-import { CLIENT_LIMITS, DEFAULT_GRACE_MS, MIN_BODY_BYTES_PER_MS, SWEEP_MS } from './_limits.ts'
+import { CLIENT_LIMITS, DEFAULT_GRACE_MS, MAX_STREAMS, MIN_BODY_BYTES_PER_MS, SWEEP_MS } from './_limits.ts'
 import type { ClientLimits } from './_limits.ts'
 import { NodeExchange, type NodeTraffic } from './_node-exchange.ts'
 import { endSocket, readHead, refuse, refuseSocket } from './_node-head.ts'
@@ -27,6 +27,8 @@ export class NodeListener implements Listener {
   readonly #reading = new Map<IncomingMessage, { socket: Socket; bytes: number; since: number }>()
   readonly #stalled = new WeakMap<Socket, { written: number; since: number }>()
   readonly #refused = new WeakSet<Socket>()
+  /** Requests that are not answered yet: node:http hands over all that were pipelined. */
+  readonly #open = new WeakMap<Socket, number>()
   #lastOpened = 0
   #closing: Promise<void> | undefined
   protected readonly traffic: NodeTraffic = {
@@ -57,6 +59,8 @@ export class NodeListener implements Listener {
     const { refused } = options
     if (refused !== undefined) server.on('drop', refused)
     server.on('request', (req: IncomingMessage, res: ServerResponse) => this.#request(req, res))
+    // Expectations other than 100-continue are none that we could meet or fail: uWebSockets passes over them, too.
+    server.on('checkExpectation', (req: IncomingMessage, res: ServerResponse) => this.#request(req, res))
     server.on('connection', (socket: Socket) => this.#opened(socket))
     server.on('clientError', refuseSocket)
     server.on('connect', (_req: IncomingMessage, socket: Duplex) => endSocket(socket, 400, 'bad_request'))
@@ -96,6 +100,14 @@ export class NodeListener implements Listener {
       this.#refused.add(req.socket)
       return refuse(res, head)
     }
+    const { socket } = req
+    const open = (this.#open.get(socket) ?? 0) + 1
+    if (open > MAX_STREAMS) {
+      socket.destroy()
+      return
+    }
+    this.#open.set(socket, open)
+    res.once('close', () => this.#open.set(socket, this.#open.get(socket)! - 1))
     this.handle(new NodeExchange(this.traffic, req, res, head))
   }
 

@@ -63,6 +63,10 @@ export abstract class StreamExchange implements Exchange {
   protected abstract overflowed(): void
   /** The exchange now expects bytes from its client, or takes no more of them. */
   protected reads(_reading: boolean): void {}
+  /** The source ended because the body did. */
+  protected endedWell(): boolean {
+    return true
+  }
   /** Bytes of the body have come. */
   protected took(_bytes: number): void {}
   /** Bytes that were written have left. */
@@ -115,6 +119,7 @@ export abstract class StreamExchange implements Exchange {
   }
 
   #bodyEnded(): void {
+    if (!this.endedWell()) return
     this.bodyDone = true
     this.reads(false)
     if (!this.#discarding && this.phase !== 'done') this.#observer?.bodyChunk(new Uint8Array(0), true)

@@ -65,7 +65,9 @@ export class Load {
     const [before, began] = [this.answered, performance.now()]
     while (this.answered < before + count) {
       if (performance.now() - began > ms)
-        throw new Error(`Only ${this.answered - before} of ${count} answers within ${ms} ms; last: ${JSON.stringify(this.failures.slice(-3))}`)
+        throw new Error(
+          `Only ${this.answered - before} of ${count} answers within ${ms} ms; last: ${JSON.stringify(this.failures.slice(-3))}`,
+        )
       await sleep(10)
     }
   }

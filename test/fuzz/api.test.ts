@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import type { TestContext } from 'node:test'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { bundleOf, openApi } from '../../control-api/test-support/host.ts'
 import { checkBundle } from '../../host/check.ts'
 import { configSchema } from '../../host/config.ts'

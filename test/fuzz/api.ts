@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { oddValue } from './yaml.ts'
 
 /** Requests to the control API: every operation of its document, with params, headers and bodies that may be right or anything. */

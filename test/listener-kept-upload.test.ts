@@ -35,11 +35,14 @@ for (const kind of ['uws', 'node'] as const) {
     })
     const ask = (size: number) =>
       new Promise<string>((resolve, reject) => {
-        const sent = request({ host: '127.0.0.1', port: listener.port, agent, method: size === 0 ? 'GET' : 'POST' }, (response) => {
-          let text = ''
-          response.setEncoding('utf8').on('data', (chunk: string) => (text += chunk))
-          response.on('end', () => resolve(text))
-        })
+        const sent = request(
+          { host: '127.0.0.1', port: listener.port, agent, method: size === 0 ? 'GET' : 'POST' },
+          (response) => {
+            let text = ''
+            response.setEncoding('utf8').on('data', (chunk: string) => (text += chunk))
+            response.on('end', () => resolve(text))
+          },
+        )
         sent.on('error', reject)
         sent.end(Buffer.alloc(size, 'u'))
       })

@@ -37,9 +37,23 @@ export async function runCycles(through: string, cycles: number, note: (text: st
   }
   await cycler.close()
   return [
-    judge('RSS, MB', samples.map((sample) => sample.rssMb), 0.05),
-    judge('file descriptors', samples.map((sample) => sample.handles), 0, 1),
-    judge('threads', samples.map((sample) => sample.threads), 0, 8),
+    judge(
+      'RSS, MB',
+      samples.map((sample) => sample.rssMb),
+      0.05,
+    ),
+    judge(
+      'file descriptors',
+      samples.map((sample) => sample.handles),
+      0,
+      1,
+    ),
+    judge(
+      'threads',
+      samples.map((sample) => sample.threads),
+      0,
+      8,
+    ),
   ]
 }
 

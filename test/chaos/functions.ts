@@ -43,5 +43,6 @@ export function oneOfEach(random: Random): Question[] {
 }
 
 function is(expected: string): Question['check'] {
-  return ({ status, text }) => (status === 200 && text === expected ? '' : `${text.length} bytes, begins ${JSON.stringify(text.slice(0, 60))}`)
+  return ({ status, text }) =>
+    status === 200 && text === expected ? '' : `${text.length} bytes, begins ${JSON.stringify(text.slice(0, 60))}`
 }

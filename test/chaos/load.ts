@@ -65,7 +65,9 @@ export class Load {
     const [before, began] = [this.answered, performance.now()]
     while (this.answered < before + count) {
       if (performance.now() - began > ms)
-        throw new Error(`Only ${this.answered - before} of ${count} answers within ${ms} ms; last: ${JSON.stringify(this.failures.slice(-3))}`)
+        throw new Error(
+          `Only ${this.answered - before} of ${count} answers within ${ms} ms; last: ${JSON.stringify(this.failures.slice(-3))}`,
+        )
       await sleep(10)
     }
   }
@@ -103,7 +105,10 @@ export function ask(port: number, question: Question, agent?: Agent): Promise<Fa
       agent: agent ?? false,
     })
     timer = setTimeout(() => {
-      fail('late', `no whole answer within ${PATIENCE} ms${agent === undefined ? '' : ', on a kept connection'}${headed ? ', after its head' : ''}`)
+      fail(
+        'late',
+        `no whole answer within ${PATIENCE} ms${agent === undefined ? '' : ', on a kept connection'}${headed ? ', after its head' : ''}`,
+      )
       sent.destroy()
     }, PATIENCE)
     sent.on('error', (error: NodeJS.ErrnoException) => fail(error.code === 'ECONNREFUSED' ? 'refused' : 'cut', error.message))

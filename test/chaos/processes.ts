@@ -18,7 +18,12 @@ export function processesOf(home: string): ProcessInfo[] {
       const stat = readFileSync(`/proc/${name}/stat`, 'latin1')
       const [state, parent] = stat.slice(stat.lastIndexOf(')') + 2).split(' ') as [string, string]
       if (state === 'Z' || state === 'X') continue
-      found.push({ pid: Number(name), parent: Number(parent), role: roleOf(readFileSync(`/proc/${name}/cmdline`, 'latin1')), state })
+      found.push({
+        pid: Number(name),
+        parent: Number(parent),
+        role: roleOf(readFileSync(`/proc/${name}/cmdline`, 'latin1')),
+        state,
+      })
     } catch {
       // It has just ended, or is somebody else's.
     }

@@ -8,15 +8,19 @@ import { Random } from './random.ts'
 import { makeCgroup, OUT_OF_MEMORY, RESOURCES } from './scenarios-resources.ts'
 import { Stage } from './stage.ts'
 
-test('a host that runs out of something', { skip: process.platform !== 'linux' && 'needs prlimit', timeout: 120_000 }, async (t) => {
-  const stage = await Stage.open({ store: 'file', placement: 'inline', random: new Random(1) })
-  for (const scenario of RESOURCES) await t.test(scenario.name, () => scenario.run(stage))
-  const trial = makeCgroup(1 << 30)
-  trial?.remove()
-  const skip = trial === undefined && 'no memory cgroup can be made here'
-  await t.test(OUT_OF_MEMORY.name, { skip }, () => OUT_OF_MEMORY.run(stage))
-  await t.test('it ends well, and nothing is left', () => stage.close())
-})
+test(
+  'a host that runs out of something',
+  { skip: process.platform !== 'linux' && 'needs prlimit', timeout: 120_000 },
+  async (t) => {
+    const stage = await Stage.open({ store: 'file', placement: 'inline', random: new Random(1) })
+    for (const scenario of RESOURCES) await t.test(scenario.name, () => scenario.run(stage))
+    const trial = makeCgroup(1 << 30)
+    trial?.remove()
+    const skip = trial === undefined && 'no memory cgroup can be made here'
+    await t.test(OUT_OF_MEMORY.name, { skip }, () => OUT_OF_MEMORY.run(stage))
+    await t.test('it ends well, and nothing is left', () => stage.close())
+  },
+)
 
 test('a data folder that may not be read or written is a coded error at the start', async (t) => {
   const folder = await mkdtemp(join(tmpdir(), 'skep-denied-'))

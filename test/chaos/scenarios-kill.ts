@@ -82,7 +82,12 @@ export const KILLS: Scenario[] = [
   {
     name: 'kill -9 of the supervisor in the midst of deploys: the store is sound, and takes them again',
     async run(stage) {
-      const deploys = Array.from({ length: 4 }, (_, i) => stage.deploy(`cut-${i}`, DEPLOYED).then(() => true, () => false))
+      const deploys = Array.from({ length: 4 }, (_, i) =>
+        stage.deploy(`cut-${i}`, DEPLOYED).then(
+          () => true,
+          () => false,
+        ),
+      )
       // Some of them are on their way by now; which, is chance.
       await new Promise((resolve) => setTimeout(resolve, stage.random.below(60)))
       await killSupervisor(stage)

@@ -98,7 +98,9 @@ export function makeCgroup(bytes: number): { add(pid: number): void; remove(): v
   return undefined
 }
 
-const HOARD = handler(`const all = []; for (let i = 0; i < 100; i++) all.push(new Uint8Array(1 << 20).fill(i)); return new Response('' + all.length)`)
+const HOARD = handler(
+  `const all = []; for (let i = 0; i < 100; i++) all.push(new Uint8Array(1 << 20).fill(i)); return new Response('' + all.length)`,
+)
 
 /** The kernel ends a worker whose memory cgroup is full. */
 export const OUT_OF_MEMORY: Scenario = {

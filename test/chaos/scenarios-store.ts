@@ -13,7 +13,12 @@ const AWAY = 2_500
 const isS3: Scenario['suits'] = ({ store }) => store === 's3'
 
 /** Deploys a function that nobody has loaded, does harm, and says what a first request is answered meanwhile. */
-async function during(stage: Stage, name: string, harm: () => Promise<void> | void, mend: () => Promise<void> | void): Promise<void> {
+async function during(
+  stage: Stage,
+  name: string,
+  harm: () => Promise<void> | void,
+  mend: () => Promise<void> | void,
+): Promise<void> {
   const word = `${name}-${stage.random.below(1e9)}`
   const version = await stage.deploy(name, COLD, { WORD: word })
   const cold = () => stage.served.get(hostOf(name))
@@ -27,7 +32,15 @@ async function during(stage: Stage, name: string, harm: () => Promise<void> | vo
   const first = await waiting
   assert.ok(isRight(first, word) || AWAY_CODES.includes(first.headers['skep-error']), JSON.stringify(first))
   await eventually('the new function answers', async () => isRight(await cold(), word), 20_000)
-  await eventually('deploys work', () => stage.activate(name, version).then(() => true, () => false), 30_000)
+  await eventually(
+    'deploys work',
+    () =>
+      stage.activate(name, version).then(
+        () => true,
+        () => false,
+      ),
+    30_000,
+  )
   await stage.whole()
   // Loaded functions need no store.
   assertOnly(mark.failures(), [])

@@ -41,7 +41,14 @@ export function judge(name: string, values: readonly number[], most: number, sla
   const third = Math.max(1, Math.floor(warm.length / 3))
   const before = median(warm.slice(0, third))
   const after = median(warm.slice(-third))
-  return { name, start: values[0]!, before, after, growth: after / before - 1, isFlat: after - before <= Math.max(before * most, slack) }
+  return {
+    name,
+    start: values[0]!,
+    before,
+    after,
+    growth: after / before - 1,
+    isFlat: after - before <= Math.max(before * most, slack),
+  }
 }
 
 export function describe({ name, start, before, after, growth, isFlat }: Verdict): string {

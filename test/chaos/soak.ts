@@ -57,7 +57,10 @@ export async function soak(options: SoakOptions): Promise<SoakResult> {
   try {
     await deployAll(stage, origin)
     const atRest = momentOf(stage, insideFolder)
-    const loads = [new Load(stage.served.port, MIXED, random, options.clients, 0), new Load(stage.served.port, OFFENCES, random, 2, 300)]
+    const loads = [
+      new Load(stage.served.port, MIXED, random, options.clients, 0),
+      new Load(stage.served.port, OFFENCES, random, 2, 300),
+    ]
     const stop = new AbortController()
     const others = [deployOn(stage, random, stop.signal), leaveEarly(stage, random, stop.signal)] as const
     const moments: Moment[] = []
@@ -94,7 +97,10 @@ function momentOf(stage: Stage, insideFolder: string): Moment {
     const inside = insideOf(insideFolder, pid)
     if (inside !== undefined) {
       add(`${role}: listeners of process`, inside.listeners)
-      add(`${role}: active resources`, Object.values(inside.resources).reduce((sum, count) => sum + count, 0))
+      add(
+        `${role}: active resources`,
+        Object.values(inside.resources).reduce((sum, count) => sum + count, 0),
+      )
       add(`${role}: JS heap and external, MB`, inside.heapMb + inside.externalMb)
     }
     // Cells have no environment of ours.
@@ -133,8 +139,12 @@ async function leftovers(stage: Stage, insideFolder: string, atRest: Moment): Pr
     return workers.every(({ inFlight, draining }) => inFlight === 0 && draining === 0)
   }).catch((error: Error) => left.push(error.message))
   const handles = 'worker: file descriptors'
-  await eventually('descriptors are as before', async () => momentOf(stage, insideFolder)[handles]! <= atRest[handles]! + 4, 15_000).catch(
-    (error: Error) => left.push(`${error.message}: ${atRest[handles]} before, ${momentOf(stage, insideFolder)[handles]} now`),
+  await eventually(
+    'descriptors are as before',
+    async () => momentOf(stage, insideFolder)[handles]! <= atRest[handles]! + 4,
+    15_000,
+  ).catch((error: Error) =>
+    left.push(`${error.message}: ${atRest[handles]} before, ${momentOf(stage, insideFolder)[handles]} now`),
   )
   return left
 }

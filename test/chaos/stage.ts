@@ -158,7 +158,9 @@ export class Stage {
       await eventually('no process is left', async () => this.processes().length === 0, 15_000)
       if (this.setting.store === 'file') {
         // What a killed process was writing stays until it is an hour old: only then it is surely nobody's.
-        const left = (await readdir(join(this.data, 'store/tmp'))).filter((name) => name.startsWith(`${this.served.process.pid}-`))
+        const left = (await readdir(join(this.data, 'store/tmp'))).filter((name) =>
+          name.startsWith(`${this.served.process.pid}-`),
+        )
         if (left.length > 0) throw new Error(`Temporary files are left: ${left.join(', ')}`)
       }
     } finally {
@@ -166,8 +168,13 @@ export class Stage {
     }
   }
 
-  async #clear(): Promise<void> {
+  /** Ends every process of the host at once. */
+  destroy(): void {
     for (const { pid } of this.processes()) process.kill(pid, 'SIGKILL')
+  }
+
+  async #clear(): Promise<void> {
+    this.destroy()
     await this.proxy?.close()
     await this.s3?.stop()
     this.#undo()

@@ -2,8 +2,10 @@ import { Socket } from 'node:net'
 import { SkepError } from '../host/errors.ts'
 import { Channel } from './cell-protocol.ts'
 import type { FromCell, ToCell } from './cell-protocol.ts'
+import { WATCH_PARENT } from '../host/child-command.ts'
 import { createInlineFactory } from './inline.ts'
-import type { Sandbox, SandboxFactory } from './sandbox.ts'
+import { watchParent } from './parent-watch.ts'
+import type { Sandbox, SandboxFactory, Taint } from './sandbox.ts'
 
 /** A cell: a process that holds isolates and nothing else. File descriptor 3 leads to its parent, and it ends with it. */
 const PARENT = 3
@@ -17,6 +19,8 @@ const early: ToCell[] = []
 process.on('SIGINT', () => {})
 process.on('SIGTERM', () => {})
 
+if (process.argv.includes(WATCH_PARENT)) watchParent()
+
 const channel = new Channel<FromCell, ToCell>(
   new Socket({ fd: PARENT, readable: true, writable: true }),
   receive,
@@ -27,6 +31,10 @@ const channel = new Channel<FromCell, ToCell>(
 function receive(message: ToCell): void {
   if (message.type === 'configure') {
     void configure(message)
+    return
+  }
+  if (message.type === 'ping') {
+    channel.send({ type: 'pong', rssBytes: process.memoryUsage.rss() })
     return
   }
   if (factory === undefined) {
@@ -42,8 +50,8 @@ function receive(message: ToCell): void {
 }
 
 async function configure(message: ToCell & { type: 'configure' }): Promise<void> {
-  const tainted = (reason: string) => channel.send({ type: 'tainted', reason })
-  factory = await createInlineFactory({ egress: message.egress, tainted })
+  const tainted = (taint: Taint) => channel.send({ type: 'tainted', taint })
+  factory = await createInlineFactory({ egress: message.egress, tainted, cores: message.cores })
   for (const waiting of early.splice(0)) receive(waiting)
 }
 
@@ -51,6 +59,7 @@ function create(factory: SandboxFactory, { sandbox: id, spec }: ToCell & { type:
   const sandbox = factory.create(spec, {
     emit: (batch) => channel.send({ type: 'emit', sandbox: id, batch }),
     settled: (report) => channel.send({ type: 'settled', sandbox: id, report }),
+    retire: () => channel.send({ type: 'retire', sandbox: id }),
     ended: (failure) => {
       sandboxes.delete(id)
       channel.send({ type: 'ended', sandbox: id, failure })

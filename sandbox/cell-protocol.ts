@@ -1,7 +1,7 @@
 import { deserialize, serialize } from 'node:v8'
 import type { Socket } from 'node:net'
 import type { Batch } from './protocol.ts'
-import type { RunReport, SandboxFailure, SandboxSpec, StartReport } from './sandbox.ts'
+import type { RunReport, SandboxFailure, SandboxSpec, StartReport, Taint } from './sandbox.ts'
 import type { Egress } from './operations/egress.ts'
 
 /**
@@ -10,23 +10,28 @@ import type { Egress } from './operations/egress.ts'
  * tenants: its parent checks what comes out of it as it checks what comes out of an isolate.
  */
 export type ToCell =
-  | { type: 'configure'; egress: Egress }
+  | { type: 'configure'; egress: Egress; cores: number }
   | { type: 'create'; sandbox: number; spec: SandboxSpec }
   | { type: 'dispatch'; sandbox: number; batch: Batch }
   | { type: 'dispose'; sandbox: number }
+  /** Answered by `pong`, as soon as its event loop turns. */
+  | { type: 'ping' }
 
 export type FromCell =
   | { type: 'ready'; sandbox: number; report: StartReport }
   | { type: 'refused'; sandbox: number; message: string; stack: string }
   | { type: 'emit'; sandbox: number; batch: Batch }
   | { type: 'settled'; sandbox: number; report: RunReport }
+  | { type: 'retire'; sandbox: number }
   | { type: 'ended'; sandbox: number; failure: SandboxFailure }
-  | { type: 'tainted'; reason: string }
+  | { type: 'tainted'; taint: Taint }
+  | { type: 'pong'; rssBytes: number }
 
 /** Why this is no message of a cell's; '' when it is one. Batches are checked by `checkBatch`. */
 export function checkFromCell(message: FromCell): string {
   if (typeof message !== 'object' || message === null) return 'a message is no object'
-  if (message.type === 'tainted') return typeof message.reason === 'string' ? '' : 'tainted without a reason'
+  if (message.type === 'tainted') return isTaint(message.taint) ? '' : 'tainted is malformed'
+  if (message.type === 'pong') return isCount(message.rssBytes) ? '' : 'pong is malformed'
   if (!Number.isSafeInteger(message.sandbox)) return 'a message of no sandbox'
   switch (message.type) {
     case 'ready':
@@ -36,12 +41,15 @@ export function checkFromCell(message: FromCell): string {
     case 'refused':
       return isText(message.message) && isText(message.stack) ? '' : 'refused is malformed'
     case 'emit':
+    case 'retire':
       return ''
     case 'settled':
-      return isCount(message.report?.cpuMs) && isCount(message.report.memoryBytes) ? '' : 'settled is malformed'
+      return isCount(message.report?.cpuMs) && isCount(message.report.memoryBytes) && isCount(message.report.waitedMs ?? 0)
+        ? ''
+        : 'settled is malformed'
     case 'ended': {
-      const { code, message: text, notBegun } = message.failure ?? {}
-      return FAILURES.includes(code) && isText(text) && Array.isArray(notBegun) && notBegun.every(isCount)
+      const { code, message: text, notBegun, cpuMs = 0 } = message.failure ?? {}
+      return FAILURES.includes(code) && isText(text) && Array.isArray(notBegun) && notBegun.every(isCount) && isCount(cpuMs)
         ? ''
         : 'ended is malformed'
     }
@@ -50,7 +58,18 @@ export function checkFromCell(message: FromCell): string {
   }
 }
 
-const FAILURES: unknown[] = ['cpu_exceeded', 'memory_exceeded', 'worker_lost', 'internal'] satisfies SandboxFailure['code'][]
+const FAILURES: unknown[] = [
+  'cpu_exceeded',
+  'memory_exceeded',
+  'bad_guest',
+  'worker_lost',
+  'internal',
+] satisfies SandboxFailure['code'][]
+
+function isTaint(taint: Partial<Taint> | undefined): boolean {
+  const isKnown = taint?.kind === 'unstoppable' || taint?.kind === 'catastrophic'
+  return isKnown && isText(taint.name) && isText(taint.version) && isText(taint.message)
+}
 
 function isCount(value: unknown): boolean {
   return typeof value === 'number' && value >= 0 && Number.isFinite(value)

@@ -1,6 +1,10 @@
+import { performance } from 'node:perf_hooks'
+import { setTimeout as delay } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
 import ivm from 'isolated-vm'
 import { ownBytes } from './bytes.ts'
 import type { Prelude } from './prelude.ts'
+import { Progress, PROGRESS_WORDS } from './protocol.ts'
 import type { Batch, GuestOptions } from './protocol.ts'
 
 /**
@@ -12,17 +16,21 @@ export class Engine {
   readonly #snapshot: ivm.ExternalCopy<ArrayBuffer>
 
   constructor(prelude: Prelude) {
+    // V8 takes the check for interrupts out of short inner loops, and out of an endless one around them as well: a plain
+    // `for (;;) new Array(1000).fill(1)` could not be stopped by anything.
+    setFlagsFromString('--no-turboshaft-loop-unrolling')
     this.#snapshot = ivm.Isolate.createSnapshot([{ code: prelude.code, filename: prelude.filename }])
   }
 
   /** An isolate with a context in which the prelude has run. */
   createIsolate(options: IsolateOptions): EngineIsolate {
-    return new EngineIsolate(options, this.#snapshot)
+    return new V8Isolate(options, this.#snapshot)
   }
 }
 
 export interface IsolateOptions {
-  memoryMb: number
+  /** V8's own limit: it stops most code that passes it, and loses the isolate over some. */
+  heapMb: number
   /** V8 lost control of this isolate: its thread is parked for ever, and the process should end soon. */
   onCatastrophicError: (message: string) => void
 }
@@ -38,18 +46,24 @@ export type RunOutcome =
   /** Tenant code threw: the bundle's top level, or a rejection that nobody handled. */
   | { kind: 'threw'; message: string; stack: string }
 
-export class EngineIsolate {
+/** What a sandbox needs of an isolate, and a test can fake. */
+export type EngineIsolate = Pick<V8Isolate, keyof V8Isolate>
+
+class V8Isolate {
   readonly #isolate: ivm.Isolate
   readonly #context: ivm.Context
   readonly #skep: ivm.Reference
   readonly #start: ivm.Reference
   readonly #flush: ivm.Reference
-  readonly #begun = new Int32Array(new SharedArrayBuffer(4))
+  readonly #collect: ivm.Reference
+  readonly #progress = new Int32Array(new SharedArrayBuffer(4 * PROGRESS_WORDS))
   #dispatch: ivm.Reference | undefined
+  /** Something of the tenant's may be running. */
+  #inside = false
 
   constructor(options: IsolateOptions, snapshot: ivm.ExternalCopy<ArrayBuffer>) {
     this.#isolate = new ivm.Isolate({
-      memoryLimit: Math.max(8, options.memoryMb),
+      memoryLimit: options.heapMb,
       onCatastrophicError: options.onCatastrophicError,
       snapshot,
     })
@@ -57,6 +71,7 @@ export class EngineIsolate {
     this.#skep = this.#context.global.getSync('__skep', { reference: true })
     this.#start = this.#skep.getSync('start', { reference: true })
     this.#flush = this.#skep.getSync('flush', { reference: true })
+    this.#collect = this.#skep.getSync('collect', { reference: true })
   }
 
   /** Before the bundle runs. `emit` is called on the event loop with what the guest sends: to be treated as hostile. */
@@ -66,7 +81,7 @@ export class EngineIsolate {
     const connect = this.#skep.getSync('connect', { reference: true })
     this.#dispatch = connect.applySync(
       undefined,
-      [callback, guestOptions, new ivm.ExternalCopy(this.#begun.buffer).copyInto({ release: true })],
+      [callback, guestOptions, new ivm.ExternalCopy(this.#progress.buffer).copyInto({ release: true })],
       { result: { reference: true } },
     )
     connect.release()
@@ -77,8 +92,9 @@ export class EngineIsolate {
     source: { code: string; filename: string; async: boolean; modules: Record<string, Uint8Array> },
     timeoutMs: number,
   ): Promise<RunOutcome> {
-    return this.#run(async () => {
-      await this.#setModules(source.modules)
+    this.#inside = true
+    const outcome = await this.#run(async () => {
+      await this.#setModules(source.modules, timeoutMs)
       const script = await this.#isolate.compileScript(source.code, { filename: source.filename })
       const exports = await script.run(this.#context, { reference: true, timeout: timeoutMs })
       script.release()
@@ -86,22 +102,50 @@ export class EngineIsolate {
       this.#start.release()
       this.#skep.release()
     })
+    this.#inside = false
+    return outcome
   }
 
   /** Enters the isolate with a batch. `now`: ms since 1970, what its clock shows until the next entry. */
   async dispatch(now: number, batch: Batch, timeoutMs: number): Promise<RunOutcome> {
+    this.#progress[Progress.begun] = 0
+    this.#inside = true
     try {
       // No closure and no second promise: isolated-vm captures the stack at every call, and pays for each frame.
       await this.#dispatch!.apply(undefined, [now, batch], { timeout: timeoutMs, arguments: COPY })
       return OK
     } catch (error) {
-      return outcomeOf(error, this.#isolate)
+      const outcome = outcomeOf(error, this.#isolate)
+      return outcome.kind === 'threw' ? await this.#settle(outcome, timeoutMs) : outcome
+    } finally {
+      this.#inside = false
     }
   }
 
-  /** How many events of the last batch had begun. Read from shared memory: see `flush`. */
+  /**
+   * A rejection that nobody handled: isolated-vm has read the message and stack of what was thrown, which runs getters of
+   * the tenant's after the entry and under no limit (`comesToRest` is for those that do not return). They may have left
+   * microtasks and further rejections behind, which the next entry would run, on the thread of the host if it is a
+   * synchronous one. So the isolate is entered under the limit until nothing is left.
+   */
+  async #settle(outcome: RunOutcome, timeoutMs: number): Promise<RunOutcome> {
+    for (let round = 0; round < SETTLE_ROUNDS; round++) {
+      const left = await this.#run(() => this.#flush.apply(undefined, [], { timeout: timeoutMs }))
+      if (left.kind === 'ok') return outcome
+      if (left.kind !== 'threw') return left
+    }
+    return { kind: 'timeout' }
+  }
+
+  /** Whether what runs ends within so many ms, after `dispose`. If not, V8 cannot stop it. */
+  async comesToRest(ms: number): Promise<boolean> {
+    for (const until = performance.now() + ms; this.#inside && performance.now() < until;) await delay(10)
+    return !this.#inside
+  }
+
+  /** How many events of the last batch had begun, as the guest says. Read from shared memory: see `flush`. */
   get begun(): number {
-    return this.#begun[0]!
+    return this.#progress[Progress.begun]!
   }
 
   /**
@@ -113,16 +157,25 @@ export class EngineIsolate {
     await this.#run(() => this.#flush.apply(undefined, [], { timeout: timeoutMs }))
   }
 
+  /** Makes V8 look for garbage, which takes about 0.5 ms of CPU time for each MB that is in use. Under a limit, like `flush`. */
+  async collect(timeoutMs: number): Promise<RunOutcome> {
+    return this.#run(() => this.#collect.apply(undefined, [COLLECT_BYTES], { timeout: timeoutMs }))
+  }
+
   /** CPU time that it has used so far, ms. */
   get cpuMs(): number {
     return this.#isolate.isDisposed ? 0 : Number(this.#isolate.cpuTime) / 1e6
   }
 
-  /** Bytes in use, external memory included. Only while it is at rest: it waits for a running isolate. */
+  /** Bytes in use: garbage, memory outside the heap and what only the guest knows of included. Only while it is at rest: it waits for a running isolate. */
   memoryBytes(): number {
-    if (this.#isolate.isDisposed) return 0
-    const { used_heap_size, externally_allocated_size } = this.#isolate.getHeapStatisticsSync()
-    return used_heap_size + externally_allocated_size
+    try {
+      const { used_heap_size, externally_allocated_size } = this.#isolate.getHeapStatisticsSync()
+      return used_heap_size + externally_allocated_size + Math.max(0, this.#progress[Progress.meteredKb]!) * 1024
+    } catch {
+      // V8 has disposed of it.
+      return 0
+    }
   }
 
   dispose(): void {
@@ -133,11 +186,11 @@ export class EngineIsolate {
     }
   }
 
-  async #setModules(modules: Record<string, Uint8Array>): Promise<void> {
+  async #setModules(modules: Record<string, Uint8Array>, timeoutMs: number): Promise<void> {
     const names = Object.keys(modules)
     if (names.length === 0) return
     const copy = new ivm.ExternalCopy(names.map((name) => [name, ownBytes(modules[name]!).buffer, name.endsWith('.wasm')]))
-    await this.#context.evalClosure(SET_MODULES, [copy.copyInto({ release: true })])
+    await this.#context.evalClosure(SET_MODULES, [copy.copyInto({ release: true })], { timeout: timeoutMs })
   }
 
   async #run(work: () => Promise<unknown>): Promise<RunOutcome> {
@@ -150,10 +203,16 @@ export class EngineIsolate {
   }
 }
 
+/** V8 counts what lies outside its heap, and looks for garbage once it has grown by 64 MB. */
+const COLLECT_BYTES = 96 * 1_048_576
+
+/** Of unhandled rejections that bring about another: a few are a mistake, more are meant. */
+const SETTLE_ROUNDS = 4
+
 const OK: RunOutcome = { kind: 'ok' }
 const COPY = { copy: true } as const
 
-/** Wasm is compiled here, synchronously: the asynchronous `WebAssembly.compile` does not settle in isolated-vm 7.0.1. */
+/** Wasm is compiled by the prelude's `WebAssembly.Module`, which bounds its memories. */
 const SET_MODULES = `
 const modules = { __proto__: null }
 for (const [name, bytes, isWasm] of $0) modules[name] = isWasm ? new WebAssembly.Module(bytes) : bytes
@@ -169,7 +228,10 @@ function outcomeOf(error: unknown, isolate: ivm.Isolate): RunOutcome {
 
 /** What a tenant throws is copied by isolated-vm: an Error's message and stack as strings, or any plain value. */
 function readError(error: unknown): { message: string; stack: string } {
-  if (error instanceof Error) return { message: String(error.message), stack: String(error.stack ?? error.message) }
-  const text = typeof error === 'string' ? error : `a thrown ${typeof error}`
+  if (error instanceof Error) return { message: cut(String(error.message)), stack: cut(String(error.stack ?? error.message)) }
+  const text = typeof error === 'string' ? cut(error) : `a thrown ${typeof error}`
   return { message: text, stack: text }
 }
+
+/** What a tenant throws may be as long as its memory allows; it goes into a log line. */
+const cut = (text: string) => text.slice(0, 16_384)

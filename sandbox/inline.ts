@@ -1,15 +1,21 @@
+import { availableParallelism } from 'node:os'
 import { SkepError } from '../host/errors.ts'
+import { EnforcedLimits } from './enforced-limits.ts'
 import { Engine } from './engine.ts'
 import { IsolateSandbox } from './isolate.ts'
-import { EgressRules } from './operations/egress.ts'
+import { Lanes } from './lanes.ts'
+import type { Limits } from './limits.ts'
+import { Network } from './operations/network.ts'
 import type { Egress } from './operations/egress.ts'
 import { loadPrelude } from './prelude.ts'
-import type { Sandbox, SandboxFactory } from './sandbox.ts'
+import type { Sandbox, SandboxFactory, Taint } from './sandbox.ts'
 
 /** Sandboxes with their isolates in this process. Needs `node --no-node-snapshot`; throws `missing_flag` without it. */
 export async function createInlineFactory(options: {
   egress: Egress
-  tainted: (reason: string) => void
+  tainted: (taint: Taint) => void
+  /** Cores that the isolates of this process may fill; default: all. */
+  cores?: number
 }): Promise<SandboxFactory> {
   const flags = [...process.execArgv, ...(process.env.NODE_OPTIONS ?? '').split(/\s+/)]
   if (!flags.includes('--no-node-snapshot')) {
@@ -22,8 +28,10 @@ export async function createInlineFactory(options: {
   }
   const context = {
     engine: new Engine(await loadPrelude()),
-    egress: new EgressRules(options.egress),
+    network: new Network(options.egress),
+    lanes: new Lanes(options.cores ?? availableParallelism()),
     tainted: options.tainted,
+    createLimits: (limits: Limits) => new EnforcedLimits(limits),
     live: new Set<Sandbox>(),
   }
   return {

@@ -2,36 +2,45 @@ import { randomBytes } from 'node:crypto'
 import { performance } from 'node:perf_hooks'
 import { createStackMapper } from '../bundler/source-map.ts'
 import { SkepError } from '../host/errors.ts'
-import { Budget } from './budget.ts'
 import { ownBytes } from './bytes.ts'
 import { checkBatch, sortOut } from './emissions.ts'
 import type { Engine, EngineIsolate, RunOutcome } from './engine.ts'
-import type { EgressRules } from './operations/egress.ts'
+import type { Lanes, Pass } from './lanes.ts'
+import type { Breach, LimitEnforcer } from './limit-enforcer.ts'
+import type { Limits } from './limits.ts'
+import type { Network } from './operations/network.ts'
 import { Operations } from './operations/operations.ts'
 import { EMIT_FIELDS, Emit, Submit, SUBMIT_FIELDS } from './protocol.ts'
 import type { Batch } from './protocol.ts'
-import type { Sandbox, SandboxFailure, SandboxObserver, SandboxSpec, StartReport } from './sandbox.ts'
+import type { Sandbox, SandboxFailure, SandboxObserver, SandboxSpec, StartReport, Taint } from './sandbox.ts'
 import { Timers } from './timers.ts'
 
 const FILENAME = 'file:///bundle.js'
 
-/** Between two looks at the heap of a sandbox, ms: a look costs some microseconds. */
-const MEMORY_INTERVAL = 100
+const MEGABYTE = 1_048_576
 
-/** CPU time beyond its limit, ms, after which a run that V8 was told to stop counts as one that cannot be stopped. */
-const STOP_GRACE = 1_000
+/** Wall time, ms, within which code that V8 can stop does stop once its isolate is disposed of, on a busy machine as well. */
+const REST_MS = 2_000
 
 /** Wall time for sending what is ready, ms, after a run was stopped. */
 const FLUSH_MS = 20
 
+/** Wall time for looking for garbage, ms: V8 does not stop in the midst of it, but the guest's side is the tenant's neighbour. */
+const COLLECT_MS = 1_000
+
 export interface IsolateContext {
-  engine: Engine
-  egress: EgressRules
+  engine: Pick<Engine, 'createIsolate'>
+  network: Network
+  lanes: Lanes
   /** This process holds an isolate that V8 lost control of, and should be replaced. */
-  tainted: (reason: string) => void
+  tainted: (taint: Taint) => void
+  createLimits: (limits: Limits) => LimitEnforcer
   /** Every sandbox that has not ended. */
   live: Set<Sandbox>
 }
+
+/** isolated-vm's words for code that did not stop within 5 s of being told to. */
+const CANNOT_STOP = 'Script failed to terminate'
 
 /** Why a sandbox did not start: a message and the stack of what was thrown, or ''. */
 interface Refusal {
@@ -54,7 +63,8 @@ export class IsolateSandbox implements Sandbox {
   readonly #isolate: EngineIsolate
   readonly #operations: Operations
   readonly #timers: Timers
-  readonly #budget: Budget
+  readonly #limits: LimitEnforcer
+  readonly #pass: Pass
   readonly #mapStack: (stack: string) => string
   #inbox: Batch = []
   /** The inbox holds what the host dispatched, and not only timers and completions, which wait for a live event. */
@@ -63,13 +73,15 @@ export class IsolateSandbox implements Sandbox {
   #scheduled = false
   /** There are byte arrays in the inbox. */
   #chunks = false
-  #cpuMs = 0
-  /** Of what has run since the last report. */
-  #unreportedMs = 0
-  #memoryBytes = 0
-  #memoryReadAt = 0
+  /** The batch that is inside, until the entry has ended by itself. */
+  #entered: Batch = []
+  /** How long what was dispatched since the last report has waited for a place among the running isolates. */
+  #waitedMs = 0
   #watchdog: NodeJS.Timeout | undefined
-  /** While it loads: the guest's word that it has started, or (a refusal) that it never will. */
+  #tainted = false
+  /** The guest's word that it has started: it counts once the entry in which it was said has ended within the limits. */
+  #handlers: string[] | undefined
+  /** While it loads: that it has started, or (a refusal) that it never will. */
   #started!: (answer: Started) => void
 
   constructor(context: IsolateContext, spec: SandboxSpec, observer: SandboxObserver) {
@@ -78,16 +90,20 @@ export class IsolateSandbox implements Sandbox {
     this.#observer = observer
     this.#mapStack = createStackMapper(spec.bundle.sourceMap, FILENAME)
     const submit = (batch: Batch) => this.#submit(batch)
-    this.#operations = new Operations(spec.limits, context.egress, submit)
-    this.#timers = new Timers(submit)
-    this.#budget = new Budget(spec.limits)
-    this.#isolate = context.engine.createIsolate({
-      memoryMb: spec.limits.memoryMb,
-      onCatastrophicError: (message) => {
-        context.tainted(`${spec.name}: ${message}`)
-        this.#end({ code: 'memory_exceeded', message: `V8 ran out of memory (${message})`, notBegun: [] })
-      },
+    this.#timers = new Timers(spec.limits.timers, submit)
+    this.#limits = context.createLimits(spec.limits)
+    this.#operations = new Operations({
+      limits: spec.limits,
+      network: context.network.enter(spec.tenant, spec.egress),
+      loopId: spec.loopId,
+      submit,
+      isLive: (event) => this.#limits.isLive(event),
     })
+    this.#isolate = context.engine.createIsolate({
+      heapMb: this.#limits.heapMb,
+      onCatastrophicError: (message) => this.#lost(message),
+    })
+    this.#pass = context.lanes.pass(spec)
     context.live.add(this)
     this.ready = this.#start()
     // Whoever made it awaits `ready`; a rejection before that is no fault of the process.
@@ -97,8 +113,8 @@ export class IsolateSandbox implements Sandbox {
   dispatch(batch: Batch): void {
     if (this.#state !== 'ready') return
     const now = performance.now()
-    for (const event of eventsOf(batch)) this.#budget.begin(event, now)
-    this.#operations.setLive(this.#budget.live)
+    for (const event of eventsOf(batch)) this.#limits.eventBegan(event, now)
+    this.#operations.dispatched(batch, this.#limits.live)
     this.#dispatched = true
     this.#submit(batch)
   }
@@ -119,6 +135,8 @@ export class IsolateSandbox implements Sandbox {
       seed: new Uint8Array(randomBytes(32)),
       now: Date.now(),
       logBytes: limits.logBytes,
+      memoryBytes: limits.memoryMb * MEGABYTE,
+      timers: limits.timers,
     })
     const late = setTimeout(() => this.#refuse(`Its top-level await did not settle within ${limits.wallMs} ms.`), limits.wallMs)
     void this.#evaluate()
@@ -126,28 +144,39 @@ export class IsolateSandbox implements Sandbox {
     const started = await answer
     clearTimeout(late)
     if ('refusal' in started) {
-      this.#close()
+      this.#close(this.#isolate.cpuMs)
       const { message, stack } = started.refusal
       throw new SkepError('start_failed', `${this.#spec.name} does not start. ${message}`, {
         details: { stack: this.#mapStack(stack) },
       })
     }
-    this.#cpuMs = this.#isolate.cpuMs
     this.#state = 'ready'
-    return { cpuMs: this.#cpuMs, handlers: started.handlers }
+    return { cpuMs: this.#limits.started(), handlers: started.handlers }
   }
 
   async #evaluate(): Promise<void> {
-    const { bundle, limits } = this.#spec
+    const { bundle } = this.#spec
     this.#running = true
-    this.#watch(limits.startMs)
-    const outcome = await this.#isolate.start({ ...bundle, filename: FILENAME }, limits.startMs)
-    clearTimeout(this.#watchdog)
-    this.#running = false
+    await this.#pass.enter(true)
     if (this.#state === 'ended') return
-    this.#cpuMs = this.#isolate.cpuMs
-    if (outcome.kind === 'ok') this.#schedule()
-    else this.#refuse(whyNotStarted(outcome, limits), outcome.kind === 'threw' ? outcome.stack : '')
+    this.#limits.starting(this.#isolate.cpuMs)
+    const timeoutMs = this.#watch()
+    const outcome = await this.#isolate.start({ ...bundle, filename: FILENAME }, timeoutMs)
+    clearTimeout(this.#watchdog)
+    if ((this.#state as string) === 'ended') return
+    const refusal = await this.#whyNotStarted(outcome)
+    this.#pass.leave(this.#limits.entryMs)
+    this.#running = false
+    if (refusal !== '') this.#refuse(refusal, outcome.kind === 'threw' ? outcome.stack : '')
+    else if (this.#handlers !== undefined) this.#started({ handlers: this.#handlers })
+    else this.#schedule()
+  }
+
+  async #whyNotStarted(outcome: RunOutcome): Promise<string> {
+    const { limits } = this.#spec
+    if (outcome.kind !== 'ok') return whyNotStarted(outcome, limits)
+    const breach = this.#limits.leave(this.#isolate.cpuMs) ?? (await this.#readMemory())
+    return breach === undefined ? '' : whyNotStarted({ kind: breach.code === 'cpu_exceeded' ? 'timeout' : 'memory' }, limits)
   }
 
   #refuse(message: string, stack = ''): void {
@@ -161,7 +190,7 @@ export class IsolateSandbox implements Sandbox {
       if (field instanceof Uint8Array) {
         this.#inbox.push(ownBytes(field))
         this.#chunks = true
-        this.#budget.carried(field.byteLength)
+        this.#limits.carried(field.byteLength)
       } else this.#inbox.push(field)
     }
     this.#schedule()
@@ -169,7 +198,7 @@ export class IsolateSandbox implements Sandbox {
 
   get #mayEnter(): boolean {
     if (this.#inbox.length === 0 || this.#state === 'ended') return false
-    return this.#dispatched || this.#state === 'loading' || this.#budget.isOpen(performance.now())
+    return this.#dispatched || this.#limits.isOpen(performance.now())
   }
 
   /**
@@ -198,74 +227,112 @@ export class IsolateSandbox implements Sandbox {
   async #enter(): Promise<void> {
     if (this.#running) return
     this.#running = true
-    while (this.#mayEnter) {
-      const batch = this.#inbox
-      this.#inbox = []
-      this.#dispatched = false
-      const { cpuMs, startMs } = this.#spec.limits
-      // The limit is of CPU time and this one of wall time: on a busy machine they differ, and nobody should pay for that.
-      const timeoutMs = 2 * (this.#state === 'loading' ? startMs : cpuMs) + 20
-      this.#watch(timeoutMs)
-      const entering = this.#isolate.dispatch(Date.now(), batch, timeoutMs)
-      if (this.#chunks) this.#freeChunks(batch)
-      const outcome = await entering
-      clearTimeout(this.#watchdog)
-      if ((this.#state as string) === 'ended') return
-      if (outcome.kind === 'threw') this.#logUnhandled(outcome.stack)
-      else if (outcome.kind !== 'ok') {
-        const failure = await this.#failureOf(outcome, batch)
-        this.#end(failure)
-        return
-      }
-      if (!this.#pay()) {
-        const limit = this.#state === 'loading' ? startMs : cpuMs
-        this.#end({ code: 'cpu_exceeded', message: `It used more than ${limit} ms of CPU time`, notBegun: [] })
-        return
-      }
+    try {
+      while (this.#mayEnter) if (!(await this.#enterOnce())) return
+    } catch (error) {
+      this.#end('internal', `The host's side of it failed: ${String((error as Error).stack)}`)
+      return
     }
     this.#running = false
     if (this.#state === 'ready') this.#report()
   }
 
-  /** False when the entry that has just ended is one too many. */
-  #pay(): boolean {
-    const cpuMs = this.#isolate.cpuMs
-    const used = Math.max(0, cpuMs - this.#cpuMs)
-    this.#cpuMs += used
-    if (this.#state === 'loading') return this.#cpuMs <= this.#spec.limits.startMs
-    this.#unreportedMs += used
-    return this.#budget.spend(used)
+  #report(): void {
+    const report = this.#limits.report()
+    report.waitedMs = this.#waitedMs
+    this.#waitedMs = 0
+    this.#observer.settled(report)
   }
 
-  #report(): void {
-    const now = performance.now()
-    if (now - this.#memoryReadAt > MEMORY_INTERVAL) {
-      this.#memoryReadAt = now
-      this.#memoryBytes = this.#isolate.memoryBytes()
+  async #waitFor(turn: Promise<void>): Promise<void> {
+    const began = performance.now()
+    await turn
+    if (this.#dispatched) this.#waitedMs += performance.now() - began
+  }
+
+  /** False when the sandbox has ended. */
+  async #enterOnce(): Promise<boolean> {
+    const turn = this.#pass.enter(this.#state === 'loading')
+    if (turn !== undefined) {
+      await this.#waitFor(turn)
+      if (this.#state === 'ended') return false
+      if (!this.#mayEnter) {
+        this.#pass.leave(0)
+        return true
+      }
     }
-    const cpuMs = this.#unreportedMs
-    this.#unreportedMs = 0
-    this.#observer.settled({ cpuMs, memoryBytes: this.#memoryBytes })
+    const batch = this.#inbox
+    this.#inbox = []
+    this.#dispatched = false
+    this.#entered = batch
+    const timeoutMs = this.#watch()
+    const entering = this.#isolate.dispatch(Date.now(), batch, timeoutMs)
+    if (this.#chunks) this.#freeChunks(batch)
+    const outcome = await entering
+    clearTimeout(this.#watchdog)
+    if (this.#state === 'ended') return false
+    if (outcome.kind === 'threw') this.#logUnhandled(outcome.stack)
+    else if (outcome.kind !== 'ok') {
+      // Batch-mates that had answered before the one that was stopped are not to suffer.
+      if (outcome.kind === 'timeout') await this.#isolate.flush(FLUSH_MS)
+      this.#breached(this.#limits.stopped(outcome.kind === 'timeout' ? 'timeout' : 'memory'))
+      return false
+    }
+    this.#entered = []
+    const breach =
+      this.#limits.leave(this.#isolate.cpuMs) ??
+      (this.#limits.wantsMemory(performance.now()) ? await this.#readMemory() : undefined)
+    if (breach === undefined) this.#pass.leave(this.#limits.entryMs)
+    if (breach !== undefined) this.#breached(breach)
+    else if (this.#state === 'loading' && this.#handlers !== undefined) this.#started({ handlers: this.#handlers })
+    return (this.#state as string) !== 'ended'
+  }
+
+  /** With the isolate at rest. What it has passed, where it is to end. */
+  async #readMemory(): Promise<Breach | undefined> {
+    let verdict = this.#limits.memory(this.#isolate.memoryBytes(), performance.now(), false)
+    if (verdict === 'collect') {
+      const outcome = await this.#isolate.collect(COLLECT_MS)
+      if (this.#state === 'ended') return undefined
+      if (outcome.kind === 'memory' || outcome.kind === 'disposed') return this.#limits.stopped('memory')
+      this.#limits.collected(this.#isolate.cpuMs)
+      verdict = this.#limits.memory(this.#isolate.memoryBytes(), performance.now(), true)
+    }
+    if (typeof verdict === 'object') return verdict
+    if (verdict === 'retire') this.#observer.retire?.()
+    return undefined
   }
 
   /** Some builtins never look whether they should stop (BigInt arithmetic, sorting typed arrays): such a thread is lost. */
-  #watch(limitMs: number): void {
-    const before = this.#cpuMs
+  #watch(): number {
+    const timeoutMs = this.#limits.enter(performance.now())
     const look = () => {
-      const used = this.#isolate.cpuMs - before
-      if (used < limitMs + STOP_GRACE) {
-        // It waits for a thread.
-        this.#watchdog = setTimeout(look, STOP_GRACE)
+      const verdict = this.#limits.watch(this.#isolate.cpuMs, performance.now())
+      if (typeof verdict === 'number') {
+        this.#watchdog = setTimeout(look, verdict)
         return
       }
-      this.#context.tainted(`${this.#spec.name}: its code cannot be stopped`)
-      this.#end({
-        code: 'cpu_exceeded',
-        message: `It could not be stopped after ${Math.round(used)} ms of CPU time`,
-        notBegun: [],
-      })
+      // To dispose of an isolate also stops code that runs after its entry, for the host's sake, where no limit reaches.
+      this.#breached(verdict)
+      void this.#isolate.comesToRest(REST_MS).then((rests) => rests || this.#taint('unstoppable', verdict.message))
     }
-    this.#watchdog = setTimeout(look, limitMs + STOP_GRACE)
+    this.#watchdog = setTimeout(look, timeoutMs + this.#limits.graceMs)
+    return timeoutMs
+  }
+
+  /** V8 has given the isolate up: out of memory where it cannot throw, or not to be stopped. */
+  #lost(message: string): void {
+    const unstoppable = message === CANNOT_STOP
+    this.#taint(unstoppable ? 'unstoppable' : 'catastrophic', message)
+    if (unstoppable) this.#end('cpu_exceeded', 'Its code could not be stopped')
+    else this.#end('memory_exceeded', `V8 ran out of memory (${message})`)
+  }
+
+  #taint(kind: Taint['kind'], message: string): void {
+    if (this.#tainted) return
+    this.#tainted = true
+    const { name, version } = this.#spec
+    this.#context.tainted({ name, version, kind, message })
   }
 
   /** From the guest, by way of the prelude, which tenant code may have got hold of. */
@@ -273,7 +340,7 @@ export class IsolateSandbox implements Sandbox {
     if (this.#state === 'ended') return
     const problem = checkBatch(batch)
     if (problem !== '') {
-      this.#end({ code: 'internal', message: `The guest broke the protocol: ${problem}`, notBegun: [] })
+      this.#end('bad_guest', `The guest broke the protocol: ${problem}`)
       return
     }
     const events = sortOut(batch, (all, at) => this.#receiveOther(all, at))
@@ -285,8 +352,8 @@ export class IsolateSandbox implements Sandbox {
     if (type === Emit.timer || type === Emit.timerCancel) this.#timers.handle(batch, at)
     else if (type !== Emit.started) this.#operations.handle(batch, at)
     else if (this.#state === 'loading') {
-      const [message, stack, handlers] = [batch[at + 1] as string, batch[at + 2] as string, batch[at + 3] as string[]]
-      this.#started(message === '' ? { handlers } : { refusal: { message, stack } })
+      if (batch[at + 1] !== '') this.#refuse(batch[at + 1] as string, batch[at + 2] as string)
+      else this.#handlers ??= batch[at + 3] as string[]
     }
   }
 
@@ -297,10 +364,10 @@ export class IsolateSandbox implements Sandbox {
       const type = events[at] as number
       if (type === Emit.failed) events[at + 4] = this.#mapStack(events[at + 4] as string)
       else if (type === Emit.log && events[at + 2] === 'error') events[at + 3] = this.#mapStack(events[at + 3] as string)
-      else if (type === Emit.chunk) this.#budget.carried((events[at + 2] as Uint8Array).byteLength)
+      else if (type === Emit.chunk) this.#limits.carried((events[at + 2] as Uint8Array).byteLength)
       else if (type === Emit.done) {
-        this.#budget.end(events[at + 1] as number)
-        this.#operations.eventEnded(events[at + 1] as number, this.#budget.live)
+        this.#limits.eventEnded(events[at + 1] as number)
+        this.#operations.eventEnded(events[at + 1] as number, this.#limits.live)
       }
     }
     this.#observer.emit(events)
@@ -310,31 +377,31 @@ export class IsolateSandbox implements Sandbox {
     this.#observer.emit([Emit.log, 0, 'error', `Unhandled rejection: ${this.#mapStack(stack)}`])
   }
 
-  async #failureOf(outcome: RunOutcome, batch: Batch): Promise<SandboxFailure> {
-    const { startMs, cpuMs, memoryMb } = this.#spec.limits
-    if (outcome.kind !== 'timeout')
-      return { code: 'memory_exceeded', message: `It used more than ${memoryMb} MB of memory`, notBegun: [] }
-    const message = `It used more than ${this.#state === 'loading' ? startMs : cpuMs} ms of CPU time`
-    // Batch-mates that had answered before the one that was stopped are not to suffer.
-    await this.#isolate.flush(FLUSH_MS)
-    return { code: 'cpu_exceeded', message, notBegun: eventsOf(batch).slice(Math.max(0, this.#isolate.begun)) }
+  #breached({ code, message }: Breach): void {
+    this.#end(code, message)
   }
 
-  #end(failure: SandboxFailure): void {
+  #end(code: SandboxFailure['code'], message: string): void {
     if (this.#state === 'ended') return
     if (this.#state === 'loading') {
-      this.#refuse(`${failure.message}.`)
+      this.#refuse(`${message}.`)
       return
     }
-    const waiting = eventsOf(this.#inbox)
-    this.#close()
-    this.#observer.ended({ ...failure, notBegun: [...failure.notBegun, ...waiting] })
+    const [entered, waiting] = [eventsOf(this.#entered), eventsOf(this.#inbox)]
+    const cpuMs = this.#limits.ended(this.#isolate.cpuMs, this.#entered.length > 0 ? performance.now() : -1)
+    this.#close(cpuMs)
+    // Only now: code that runs on until it is stopped may begin one more. The guest says how far it got; whatever it says,
+    // none but events of this batch are named, and those that were heard of are run nowhere else.
+    const notBegun = entered.slice(Math.max(0, this.#isolate.begun))
+    this.#observer.ended({ code, message, notBegun: [...notBegun, ...waiting], cpuMs })
   }
 
-  #close(): void {
+  #close(cpuMs = 0): void {
     this.#state = 'ended'
+    this.#pass.close(cpuMs)
     this.#context.live.delete(this)
     this.#inbox = []
+    this.#entered = []
     clearTimeout(this.#watchdog)
     this.#operations.close()
     this.#timers.close()

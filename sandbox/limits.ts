@@ -14,6 +14,8 @@ export interface Limits {
   subrequestsAtOnce: number
   /** Events in flight; more wait, up to as many again, then `overloaded`. */
   concurrency: number
+  /** Timers at a time, `setInterval` included. */
+  timers: number
   /** Bytes of log text of one event. */
   logBytes: number
   /** Bytes of a request body. */
@@ -30,6 +32,7 @@ export const DEFAULT_LIMITS: Limits = {
   subrequests: 50,
   subrequestsAtOnce: 6,
   concurrency: 200,
+  timers: 10_000,
   logBytes: 262_144,
   bodyBytes: 104_857_600,
   bundleBytes: 10_485_760,

@@ -13,7 +13,7 @@
 
 /** Host → guest. */
 export const Submit = {
-  /** event, requestId, method, url, headers (flat), bodyKind (`BodyKind`), body (bytes, or null) */
+  /** event, requestId, method, url, headers (flat; `cdn-loop`, if any, once and as one of the last two), bodyKind (`BodyKind`), body (bytes, or null) */
   fetch: 1,
   /** event, requestId, cron, scheduledTime (ms since 1970) */
   scheduled: 2,
@@ -85,6 +85,16 @@ export const Emit = {
 
 export const EMIT_FIELDS: readonly number[] = [0, 4, 3, 2, 1, 2, 4, 2, 1, 1, 3, 4, 2, 1, 2, 1, 2, 1, 3]
 
+/** Words of the memory (`Int32Array`) that the guest writes and the host reads at any time, with suspicion. */
+export const Progress = {
+  /** Events of the batch at hand whose handler has been called. */
+  begun: 0,
+  /** kB (1,024 bytes) of what V8 does not count: memories and code of WebAssembly, and resizable buffers. */
+  meteredKb: 1,
+} as const
+
+export const PROGRESS_WORDS = 2
+
 export const BodyKind = { none: 0, whole: 1, stream: 2 } as const
 
 /** Bytes of a body that may be under way in one direction before the receiver says that it has room for more. */
@@ -105,4 +115,8 @@ export interface GuestOptions {
   now: number
   /** Bytes of log text an event may write. */
   logBytes: number
+  /** The function's memory limit: what wasm memories and resizable buffers, which V8 does not count, may have together. */
+  memoryBytes: number
+  /** Timers that it may have at a time. */
+  timers: number
 }

@@ -38,8 +38,12 @@ export interface SandboxSpec {
   tenant: string
   /** Tenants of different cordons never share a process. */
   cordon: string
+  /** The strictest placement that the tenant's settings or the version's own ask for. */
+  placement?: 'inline' | 'adaptive' | 'cell' | 'solo'
   /** The tenant's own outbound lists, on top of the host's. */
   egress: Egress
+  /** What its outbound requests add to `CDN-Loop`: the same on all hosts of a store. */
+  loopId: string
   bundle: Bundle
   env: Record<string, string>
   limits: Limits
@@ -51,14 +55,30 @@ export interface StartReport {
   handlers: string[]
 }
 
+/** Why a process that holds isolates is to be replaced, and whose code did it. */
+export interface Taint {
+  /** `tenant/function` */
+  name: string
+  /** The version's id; '' when it was being checked. */
+  version: string
+  /**
+   * `unstoppable`: its code runs on although V8 was told to stop it, and holds a thread. `catastrophic`: V8 lost control
+   * of the isolate, whose thread is parked for ever.
+   */
+  kind: 'unstoppable' | 'catastrophic'
+  message: string
+}
+
 /** What a sandbox reports. Called from the event loop, never from within `dispatch`. */
 export interface SandboxObserver {
   /** Messages of the guest (`Emit`) that concern events; those about operations and timers stay with the sandbox. */
   emit(batch: Batch): void
   /** All that was dispatched so far has been entered, and the guest is at rest. */
   settled(report: RunReport): void
-  /** Its process is to be replaced: it goes on, but should be given up once what is in flight has ended. */
+  /** Its process is to be replaced, or its memory is used up: it goes on, but should be given up once what is in flight has ended. */
   retire?(): void
+  /** It goes on, but has its place elsewhere now: to be loaded there first, and then given up. */
+  move?(): void
   /** It is gone: over a limit, or with its process. */
   ended(failure: SandboxFailure): void
 }
@@ -68,11 +88,21 @@ export interface RunReport {
   cpuMs: number
   /** V8 heap and external memory in use, bytes; the last known. */
   memoryBytes: number
+  /** How long what was dispatched since then has waited for a place among the isolates that run, ms. */
+  waitedMs?: number
 }
 
 export interface SandboxFailure {
-  code: 'cpu_exceeded' | 'memory_exceeded' | 'worker_lost' | 'internal'
+  /** `bad_guest`: its side of the protocol is broken, which only tenant code that got hold of it can do. */
+  code: 'cpu_exceeded' | 'memory_exceeded' | 'bad_guest' | 'worker_lost' | 'internal'
   message: string
   /** Ids of events that were dispatched and whose handler had not been called: they may run elsewhere. */
   notBegun: number[]
+  /**
+   * Of `worker_lost`: `crashed` by itself, `killed` by somebody else (the kernel, for want of memory, or an operator),
+   * `hung` and therefore ended, or ended by the host on purpose, `given_up`, which says nothing about anybody.
+   */
+  how?: 'crashed' | 'killed' | 'hung' | 'given_up'
+  /** CPU time since the last report, ms; absent where nobody can tell, as of a lost process. */
+  cpuMs?: number
 }

@@ -1,16 +1,17 @@
 import { Emit, Submit } from './protocol.ts'
 import type { Batch } from './protocol.ts'
 
-/** The guest refuses more by itself; one that does not is broken, and gets no memory of the host's for it. */
-const MOST = 10_000
 const LONGEST = 2_147_483_647
 
 /** The host's side of one guest's timers. */
 export class Timers {
+  readonly #most: number
   readonly #submit: (batch: Batch) => void
   readonly #timers = new Map<number, NodeJS.Timeout>()
 
-  constructor(submit: (batch: Batch) => void) {
+  /** The guest refuses more than `most` by itself; one that does not is broken, and gets no memory of the host's for it. */
+  constructor(most: number, submit: (batch: Batch) => void) {
+    this.#most = most
     this.#submit = submit
   }
 
@@ -18,7 +19,7 @@ export class Timers {
     const id = batch[at + 1] as number
     clearTimeout(this.#timers.get(id))
     this.#timers.delete(id)
-    if (batch[at] === Emit.timerCancel || this.#timers.size >= MOST) return
+    if (batch[at] === Emit.timerCancel || this.#timers.size >= this.#most) return
     const timer = setTimeout(
       () => {
         this.#timers.delete(id)

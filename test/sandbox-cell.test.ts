@@ -8,7 +8,7 @@ import { after, before, suite, test } from 'node:test'
 import { promisify } from 'node:util'
 import { CellFactory } from '../host/cell.ts'
 import { silentLog } from '../host/log.ts'
-import { handler, Probe } from './sandbox/probe.ts'
+import { fetchMessage, handler, Probe } from './sandbox/probe.ts'
 
 const egress = { allow: [], deny: [] }
 const child = (name: string) => join(import.meta.dirname, 'sandbox', name)
@@ -81,6 +81,21 @@ suite('a cell', { timeout: 60_000 }, () => {
     next.sandbox.dispose()
   })
 
+  test('that cannot stop an event: what had not begun is named, once, and the cell is retired', async () => {
+    const own = new CellFactory({ egress, log: silentLog() })
+    const other = new Probe(own, handler(`return new Response('other')`))
+    await other.sandbox.ready
+    const body = `if (request.url.endsWith('/2')) for (let b = 3n; ; ) b *= b; return new Response('fine')`
+    const probe = new Probe(own, handler(body), { limits: { cpuMs: 30 } })
+    await probe.sandbox.ready
+    probe.sandbox.dispatch([1, 2, 3, 4].flatMap((event) => fetchMessage(event, `/${event}`)))
+    const { code, notBegun } = await probe.failure()
+    assert.deepEqual([code, notBegun], ['cpu_exceeded', [3, 4]])
+    await other.until(() => other.retired === 1)
+    assert.equal(await other.get(), 'other')
+    await own.close()
+  })
+
   test('sees nothing of its parent’s environment that could be a secret', async () => {
     process.env.SKEP_TEST_SECRET = 'secret'
     const own = new CellFactory({ egress, log: silentLog() })
@@ -108,6 +123,10 @@ suite('a cell', { timeout: 60_000 }, () => {
   test('V8 loses an isolate inline: the process and its other isolates go on, and it says that it wants replacing', async () => {
     const run = promisify(execFile)(process.execPath, ['--no-node-snapshot', child('catastrophe.child.ts')])
     const { stdout } = await run.catch((error: { stdout: string }) => error)
-    assert.deepEqual(JSON.parse(stdout), { code: 'memory_exceeded', answers: ['still here', 'new ones too'], tainted: 1 })
+    assert.deepEqual(JSON.parse(stdout), {
+      code: 'memory_exceeded',
+      answers: ['still here', 'new ones too'],
+      tainted: [['test/function', '1'.repeat(16), 'catastrophic']],
+    })
   })
 })

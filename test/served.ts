@@ -144,3 +144,19 @@ export async function eventually(what: string, check: () => Promise<boolean>, ms
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
 }
+
+/** Process ids of its children, their children, and so on. */
+export async function descendants(pid: number): Promise<number[]> {
+  const { stdout } = await run('ps', ['-eo', 'pid,ppid'])
+  const rows = stdout
+    .trim()
+    .split('\n')
+    .slice(1)
+    .map((row) => row.trim().split(/\s+/).map(Number) as [number, number])
+  const found: number[] = []
+  for (let level = [pid]; level.length > 0;) {
+    level = rows.filter(([, parent]) => level.includes(parent)).map(([child]) => child)
+    found.push(...level)
+  }
+  return found
+}

@@ -53,6 +53,8 @@ function remove(headers: FlatHeaders, name: string): void {
 export interface Authority {
   /** `http://host:port` */
   origin: string
+  /** `https://host:port` */
+  secureOrigin: string
   hostname: string
 }
 
@@ -73,7 +75,8 @@ export function parseAuthority(text: string): Authority | undefined {
   if (name !== undefined && name.includes('..')) return undefined
   if (port !== undefined && Number(port) > 65_535) return undefined
   const hostname = name ?? `[${v6}]`
-  const authority = { hostname, origin: `http://${hostname}${port === undefined ? '' : `:${port}`}` }
+  const server = port === undefined ? hostname : `${hostname}:${port}`
+  const authority = { hostname, origin: `http://${server}`, secureOrigin: `https://${server}` }
   if (recent.size >= MOST_RECENT) recent = new Map()
   recent.set(text, authority)
   return authority
@@ -92,10 +95,6 @@ export function encodeTarget(target: string): string | undefined {
 function percent(character: string): string {
   const code = character.codePointAt(0)!
   return code < 0x80 ? `%${code.toString(16).toUpperCase().padStart(2, '0')}` : encodeURIComponent(character)
-}
-
-export interface Framing {
-  bodyLength: number
 }
 
 /**

@@ -1,5 +1,6 @@
 /** One request that came through uWebSockets. */
 import { byteLength, headBytes, headLength, headText, isBodiless } from './_headers.ts'
+import type { RequestHead } from './_head.ts'
 import { DISCARD_BYTES } from './_limits.ts'
 import { addressText } from './_request.ts'
 import type { UwsResponse } from './_uws-api.ts'
@@ -14,18 +15,6 @@ export interface UwsTraffic {
   lingering: boolean
   /** Nothing is in flight any more. */
   settled(): void
-}
-
-export interface UwsHead {
-  method: string
-  url: string
-  hostname: string
-  headers: FlatHeaders
-  bodyLength: number
-  /** The client wants the connection closed after the answer. */
-  closes: boolean
-  /** uWebSockets saw that too: it closes by itself, but leaves the header to say so to us. */
-  closesItself: boolean
 }
 
 /** As much as is handed to uWebSockets at once: what the kernel does not take, uWebSockets copies and keeps. */
@@ -44,9 +33,17 @@ export class UwsExchange implements Exchange {
 
   #traffic: UwsTraffic
   #res: UwsResponse
-  #head: UwsHead
-  #phase: 'open' | 'streaming' | 'ending' | 'done' = 'open'
+  readonly #closes: boolean
+  /** uWebSockets saw that too: it closes by itself, but leaves the header to say so to us. */
+  readonly #closesItself: boolean
+  /**
+   * uWebSockets' parser of chunks passes over what is no line end: it may see the end of such a body elsewhere than
+   * somebody before us did. So nothing that comes behind one is taken for a request: it is answered once uWebSockets is
+   * through with the packet (with an answer, it would go on to the next request in it), and the connection closed.
+   */
+  readonly #chunked: boolean
   #inHandler = true
+  #phase: 'open' | 'streaming' | 'ending' | 'done' = 'open'
   #remoteAddress: string | undefined
   #observer: ExchangeObserver | undefined
 
@@ -73,7 +70,7 @@ export class UwsExchange implements Exchange {
   /** The same connection once more: `#res` cannot be used after its answer, but what is left of a body may have to be cut. */
   #spare: UwsResponse | undefined
 
-  constructor(traffic: UwsTraffic, res: UwsResponse, head: UwsHead, spare: UwsResponse | undefined) {
+  constructor(traffic: UwsTraffic, res: UwsResponse, head: RequestHead, spare: UwsResponse | undefined) {
     this.method = head.method
     this.url = head.url
     this.hostname = head.hostname
@@ -81,7 +78,9 @@ export class UwsExchange implements Exchange {
     this.bodyLength = head.bodyLength
     this.#traffic = traffic
     this.#res = res
-    this.#head = head
+    this.#closes = head.closes
+    this.#closesItself = head.connection?.length === 5
+    this.#chunked = head.bodyLength === -1
     this.#spare = spare
     this.#bodyDone = head.bodyLength === 0
     traffic.inFlight++
@@ -129,22 +128,36 @@ export class UwsExchange implements Exchange {
     const head = headText(status, headers)
     const bodiless = this.method === 'HEAD' || isBodiless(status)
     const length = this.method === 'HEAD' && !isBodiless(status) ? headLength(headers, body) : status === 205 ? 0 : undefined
-    if (this.#inHandler) this.#answer(head, bodiless, length, body)
+    if (this.#chunked) {
+      this.#phase = 'ending'
+      this.#unread()
+      this.#afterwards(() => this.#res.cork(() => this.#answer(head, bodiless, length, body)))
+    } else if (this.#inHandler) this.#answer(head, bodiless, length, body)
     else this.#res.cork(() => this.#answer(head, bodiless, length, body))
+  }
+
+  #afterwards(run: () => void): void {
+    setImmediate(() => {
+      if (this.#phase === 'ending') run()
+    })
+  }
+
+  /** What is left of the body is read beside the answer. */
+  #unread(): void {
+    if (this.#bodyDone) return
+    this.#discarding = true
+    this.#received = []
+    this.#resume()
   }
 
   #answer(head: string, bodiless: boolean, length: number | undefined, body: string | Uint8Array | undefined): void {
     const res = this.#res
     // Without the spare nothing could stop the rest of the body later.
-    const close = this.#traffic.draining || this.#head.closes || (!this.#bodyDone && this.#spare === undefined)
-    if (!this.#bodyDone) {
-      this.#discarding = true
-      this.#received = []
-      this.#resume()
-    }
+    const close = this.#saysClose() || (this.#bodyDone ? this.#chunked : this.#spare === undefined)
+    this.#unread()
     if (bodiless) {
       // endWithoutBody can close only when it also writes a length.
-      const saysClose = close && (this.#head.closesItself || length === undefined)
+      const saysClose = close && (this.#closesItself || length === undefined)
       this.#writeHead(head, saysClose)
       this.#finish()
       if (length === undefined) res.endWithoutBody()
@@ -157,7 +170,7 @@ export class UwsExchange implements Exchange {
       this.#answerLarge(typeof body === 'string' ? Buffer.from(body) : body)
       return
     }
-    this.#writeHead(head, close && this.#head.closesItself)
+    this.#writeHead(head, close && this.#closesItself)
     this.#finish()
     res.end(body ?? '', close)
   }
@@ -174,6 +187,10 @@ export class UwsExchange implements Exchange {
       if (answered) this.#finish()
       return accepted
     })
+  }
+
+  #saysClose(): boolean {
+    return this.#traffic.draining || this.#closes
   }
 
   #writeHead(head: string, saysClose: boolean): void {
@@ -225,7 +242,7 @@ export class UwsExchange implements Exchange {
     let accepted = false
     // One cork for each slice: a slice larger than the cork buffer ends it, and what follows would go out in crumbs.
     this.#res.cork(() => {
-      if (this.#unsentHead !== undefined) this.#writeHead(this.#unsentHead, this.#traffic.draining || this.#head.closes)
+      if (this.#unsentHead !== undefined) this.#writeHead(this.#unsentHead, this.#saysClose() || this.#chunked)
       this.#unsentHead = undefined
       accepted = this.#res.write(slice)
     })
@@ -248,7 +265,9 @@ export class UwsExchange implements Exchange {
   end(): void {
     if (this.#phase !== 'streaming') return
     this.#phase = 'ending'
-    if (!this.#blocked) this.#endStream()
+    if (this.#blocked) return
+    if (this.#chunked) this.#afterwards(() => !this.#blocked && this.#endStream())
+    else this.#endStream()
   }
 
   #endStream(): void {
@@ -263,6 +282,8 @@ export class UwsExchange implements Exchange {
     if (this.#watchesRoom) this.#traffic.lingering = true
     this.#finish()
     res.cork(() => res.end())
+    // To end it with a close would put a header field among the chunks. Unread bytes of a client that waits are lost by this.
+    if (this.#chunked && this.#bodyDone && !this.#watchesRoom) this.#spare?.close()
   }
 
   abort(): void {
@@ -333,6 +354,7 @@ export class UwsExchange implements Exchange {
 
   #drop(bytes: number, last: boolean): void {
     this.#dropped += bytes
+    if (last && this.#chunked && this.#phase === 'done') return this.#spare?.close()
     if (last || this.#dropped <= DISCARD_BYTES) return
     if (this.#phase === 'done') this.#spare?.close()
     else if (this.#phase === 'ending' || this.#blocked) this.#cut()

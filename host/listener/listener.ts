@@ -1,9 +1,11 @@
+import type { ClientLimits } from './_limits.ts'
+
 /**
- * What accepts HTTP requests and hands each to a handler as an `Exchange`. Implementations: uWebSockets.js and
- * node:http; `host.fetch()` and `toNodeHandler()` make exchanges too, without a listener.
+ * What accepts HTTP requests and hands each to a handler as an `Exchange`. Implementations: uWebSockets.js, node:http,
+ * and TLS with HTTP/2 and HTTP/1.1; `host.fetch()` and `toNodeHandler()` make exchanges too, without a listener.
  */
 export interface Listener {
-  readonly kind: 'uws' | 'node'
+  readonly kind: 'uws' | 'node' | 'tls'
   /** The port it is bound to (the chosen one when 0 was asked for). */
   readonly port: number
   /**
@@ -19,6 +21,9 @@ export interface ListenOptions {
   address?: string
   /** Set `SO_REUSEPORT`, so that several workers share the port. */
   shared?: boolean
+  limits?: ClientLimits
+  /** A connection was closed at once because there are `maxConnections` already. */
+  refused?: () => void
   handler: (exchange: Exchange) => void
 }
 

@@ -1,18 +1,20 @@
 /** The listener over uWebSockets.js. What it cannot do as node:http does is in README.md. */
+import { beginScan, headOf, type RequestHead, scanField } from './_head.ts'
 import { reasonPhrase } from './_headers.ts'
-import { DEFAULT_GRACE_MS, IDLE_MS, LINGER_MS, YOUNG_MS } from './_limits.ts'
+import { Drainage } from './_drainage.ts'
+import { CLIENT_LIMITS, DEFAULT_GRACE_MS } from './_limits.ts'
 import { bindingError, checkPort } from './_ports.ts'
-import { applyConnection, bodyLengthOf, encodeTarget, isHopByHop, isMethod, parseAuthority } from './_request.ts'
 import { quietTurn, turn } from './_turns.ts'
 import type { Uws, UwsApp, UwsListenSocket, UwsRequest, UwsResponse } from './_uws-api.ts'
-import { UwsExchange, type UwsHead, type UwsTraffic } from './_uws-exchange.ts'
+import { UwsExchange, type UwsTraffic } from './_uws-exchange.ts'
 import type { Listener, ListenOptions } from './listener.ts'
 
 export async function listenUws(uws: Uws, options: ListenOptions): Promise<Listener> {
   const app = uws.App()
-  app.setIdleTimeout(IDLE_MS / 1000)
-  app.setResponseTimeout(IDLE_MS / 1000)
-  const listener = new UwsListener(uws, app, options.handler)
+  const { idleMs } = options.limits ?? CLIENT_LIMITS
+  app.setIdleTimeout(Math.ceil(idleMs / 1000))
+  app.setResponseTimeout(Math.ceil(idleMs / 1000))
+  const listener = new UwsListener(uws, app, options)
   const binding = { port: options.port, address: options.address ?? '0.0.0.0', shared: options.shared ?? false }
   if (!listener.bind(binding.address, binding.port, binding.shared)) {
     // uWebSockets does not say why. When the port turns out to be free it was let go this moment.
@@ -32,19 +34,19 @@ class UwsListener implements Listener {
   #connections = 0
   #lastOpened = 0
   #closing: Promise<void> | undefined
-  #settled: (() => void) | undefined
+  readonly #drainage = new Drainage()
   #traffic: UwsTraffic = {
     draining: false,
     inFlight: 0,
     lingering: false,
-    settled: () => this.#settled?.(),
+    settled: () => this.#drainage.changed(),
   }
   #spare: UwsResponse | undefined
 
-  constructor(uws: Uws, app: UwsApp, handler: ListenOptions['handler']) {
+  constructor(uws: Uws, app: UwsApp, options: ListenOptions) {
     this.#uws = uws
     this.#app = app
-    this.#handler = handler
+    this.#handler = options.handler
     const answer = (res: UwsResponse, req: UwsRequest): void => this.#request(res, req)
     // A route that passes gives a second object for the same connection; see UwsExchange. For a request that expects
     // `100 Continue`, uWebSockets would send it once for each route.
@@ -57,7 +59,7 @@ class UwsListener implements Listener {
     app.filter((_res, change) => {
       this.#connections += change
       if (change > 0) this.#lastOpened = performance.now()
-      else if (this.#connections === 0) this.#settled?.()
+      else if (this.#connections === 0) this.#drainage.changed()
     })
   }
 
@@ -118,93 +120,19 @@ class UwsListener implements Listener {
     await quietTurn()
     if (this.#socket !== undefined) this.#uws.us_listen_socket_close(this.#socket)
     this.#socket = undefined
-
-    const began = performance.now()
-    const deadline = began + graceMs
-    const patience = () => Math.max(began + LINGER_MS, this.#lastOpened + YOUNG_MS)
-    for (;;) {
-      // What the kernel has received meanwhile becomes requests in flight.
-      await turn()
-      if (this.#connections === 0) break
-      const now = performance.now()
-      if (now >= deadline) break
-      if (this.#traffic.inFlight > 0 || this.#traffic.lingering) await this.#change(deadline - now)
-      else if (now < Math.min(deadline, patience())) await this.#change(Math.min(deadline, patience()) - now)
-      else break
-    }
+    await this.#drainage.run(graceMs, {
+      connections: () => this.#connections,
+      busy: () => this.#traffic.inFlight > 0 || this.#traffic.lingering,
+      lastOpened: () => this.#lastOpened,
+    })
     this.#app.close()
     await turn()
   }
-
-  /** Until nothing is in flight, or nobody is connected, or this long. */
-  #change(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(() => this.#settled?.(), Math.max(1, ms))
-      this.#settled = () => {
-        clearTimeout(timer)
-        this.#settled = undefined
-        resolve()
-      }
-    })
-  }
 }
 
-/** One request's headers at a time are read, so one object serves them all. */
-const scan = {
-  headers: [] as string[],
-  host: undefined as string | undefined,
-  connection: undefined as string | undefined,
-  length: undefined as string | undefined,
-  lengths: 0,
-  encoding: undefined as string | undefined,
-  encodings: 0,
-}
-
-function resetScan(): void {
-  scan.headers = []
-  scan.host = scan.connection = scan.length = scan.encoding = undefined
-  scan.lengths = scan.encodings = 0
-}
-
-function visit(name: string, value: string): void {
-  switch (name) {
-    case 'connection':
-      scan.connection = scan.connection === undefined ? value : `${scan.connection},${value}`
-      return
-    case 'transfer-encoding':
-      scan.encoding = value
-      scan.encodings++
-      return
-    case 'content-length':
-      scan.length = value
-      scan.lengths++
-      break
-    case 'host':
-      scan.host = value
-      break
-    default:
-      if (isHopByHop(name)) return
-  }
-  scan.headers.push(name, value)
-}
-
-function readHead(req: UwsRequest): UwsHead | undefined {
-  resetScan()
-  req.forEach(visit)
-  const method = req.getCaseSensitiveMethod()
-  const authority = scan.host === undefined ? undefined : parseAuthority(scan.host)
+function readHead(req: UwsRequest): RequestHead | undefined {
+  beginScan()
+  req.forEach(scanField)
   const query = req.getQuery()
-  const target = encodeTarget(query === undefined ? req.getUrl() : `${req.getUrl()}?${query}`)
-  const bodyLength = bodyLengthOf(scan.length, scan.lengths, scan.encoding, scan.encodings)
-  if (authority === undefined || target === undefined || bodyLength === undefined || !isMethod(method)) return undefined
-  const { headers, connection } = scan
-  return {
-    method,
-    url: authority.origin + target,
-    hostname: authority.hostname,
-    headers,
-    bodyLength,
-    closes: connection !== undefined && applyConnection(connection, headers).close,
-    closesItself: connection !== undefined && connection.length === 5,
-  }
+  return headOf(req.getCaseSensitiveMethod(), query === undefined ? req.getUrl() : `${req.getUrl()}?${query}`, false)
 }

@@ -16,7 +16,11 @@ interface Timer {
 }
 
 /** Each of them takes memory of the host as well. */
-const MOST = 10_000
+let most = 0
+
+export function setTimerLimit(timers: number): void {
+  most = timers
+}
 
 const timers = objectCreate(null) as { [id: number]: Timer }
 let lastId = 0
@@ -30,7 +34,7 @@ function start(callback: unknown, delay: unknown, values: unknown[], repeats: bo
   let ms = mathTrunc(+(delay as number))
   if (!(ms > 0)) ms = 0
   if (ms > LONGEST) ms = LONGEST
-  if (count >= MOST) throw new DOMException(`There are ${MOST} timers already`, 'QuotaExceededError')
+  if (count >= most) throw new DOMException(`There are ${most} timers already`, 'QuotaExceededError')
   count++
   const id = ++lastId
   timers[id] = { callback: callback as Timer['callback'], values, interval: repeats ? ms : -1, event: currentEvent() }

@@ -1,9 +1,10 @@
 /** Loses an isolate inline: V8 asks for one block that is too large while a Map grows. Prints what the host hears, as JSON. */
+import type { Taint } from '../../sandbox/sandbox.ts'
 import { createInlineFactory } from '../../sandbox/inline.ts'
 import { handler, Probe } from './probe.ts'
 
-const tainted: string[] = []
-const factory = await createInlineFactory({ egress: { allow: [], deny: [] }, tainted: (reason) => tainted.push(reason) })
+const tainted: Taint[] = []
+const factory = await createInlineFactory({ egress: { allow: [], deny: [] }, tainted: (taint) => tainted.push(taint) })
 const other = new Probe(factory, handler(`return new Response('still here')`))
 await other.sandbox.ready
 let code = ''
@@ -18,6 +19,12 @@ while (tainted.length === 0) {
 }
 const after = new Probe(factory, handler(`return new Response('new ones too')`))
 await after.sandbox.ready
-console.log(JSON.stringify({ code, answers: [await other.get(), await after.get()], tainted: tainted.length }))
+console.log(
+  JSON.stringify({
+    code,
+    answers: [await other.get(), await after.get()],
+    tainted: tainted.map(({ name, version, kind }) => [name, version, kind]),
+  }),
+)
 // An ordinary exit waits for the parked thread for ever.
 process.kill(process.pid, 'SIGKILL')

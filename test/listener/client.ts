@@ -1,5 +1,19 @@
 /** A client that sends any bytes it is told to, and reads answers without mending them. */
 import { connect, type Socket } from 'node:net'
+import { connect as connectTls } from 'node:tls'
+
+/** One connection, whatever carries it: requests in HTTP/1.1's text go in, answers come out in their order. */
+export interface Conversation {
+  send(bytes: string | Uint8Array): void
+  /** The next answer; undefined when the connection ends before one. */
+  answer(options?: { head?: boolean }): Promise<Answer | undefined>
+  /** The connection has ended. */
+  closed(): Promise<void>
+  /** Ends it without a word. */
+  close(): void
+  /** What has come and was not read as an answer. */
+  readonly received: Buffer
+}
 
 export interface Answer {
   status: number
@@ -10,7 +24,7 @@ export interface Answer {
   whole: boolean
 }
 
-export class Client {
+export class Client implements Conversation {
   readonly socket: Socket
   #buffer: Buffer = Buffer.alloc(0)
   #ended = false
@@ -35,6 +49,18 @@ export class Client {
       socket.once('error', reject)
       socket.once('connect', () => resolve(new Client(socket)))
     })
+  }
+
+  static openTls(port: number, host = '127.0.0.1'): Promise<Client> {
+    return new Promise((resolve, reject) => {
+      const socket = connectTls({ port, host, servername: 'a.test', rejectUnauthorized: false, ALPNProtocols: ['http/1.1'] })
+      socket.once('error', reject)
+      socket.once('secureConnect', () => resolve(new Client(socket)))
+    })
+  }
+
+  close(): void {
+    this.socket.destroy()
   }
 
   send(bytes: string | Uint8Array): void {
@@ -78,7 +104,6 @@ export class Client {
     return taken
   }
 
-  /** The next answer; undefined when the connection ends before one. */
   async answer(options: { head?: boolean } = {}): Promise<Answer | undefined> {
     const statusLine = await this.#line()
     if (statusLine === undefined) return undefined
@@ -110,16 +135,6 @@ export class Client {
     }
     return answer
   }
-}
-
-/** One request on a connection of its own. */
-export async function ask(port: number, request: string | Uint8Array, options: { head?: boolean } = {}): Promise<Answer> {
-  const client = await Client.open(port)
-  client.send(request)
-  const answer = await client.answer(options)
-  client.socket.destroy()
-  if (answer === undefined) throw new Error('the connection closed without an answer')
-  return answer
 }
 
 export function get(path = '/', more = ''): string {

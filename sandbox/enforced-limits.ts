@@ -1,0 +1,152 @@
+import { Budget } from './budget.ts'
+import type { Breach, LimitEnforcer, MemoryVerdict } from './limit-enforcer.ts'
+import { heapMbFor, MemoryGauge } from './memory-gauge.ts'
+import type { RunReport } from './sandbox.ts'
+
+/** What of a function's limits is enforced where its isolate is. */
+export interface IsolateLimits {
+  cpuMs: number
+  startMs: number
+  wallMs: number
+  memoryMb: number
+}
+
+/**
+ * An entry that V8 was told to stop, and that still runs after this time, ms, is one that cannot be stopped: there are
+ * builtins that never look whether they should end. V8 stops everything else within some milliseconds.
+ */
+export const STOP_GRACE = 1_000
+
+/** A look that comes late may find an entry whose end has not been heard of: it counts from the second one on, ms later. */
+const SECOND_LOOK = 100
+
+/**
+ * An entry of which nothing is heard for so long beyond its wall time, ms, has lost its thread: isolated-vm parks one
+ * that it could not stop for 5 s, and does not always say so. Threads are never waited for so long.
+ */
+const LOST_AFTER = 12_000
+
+/** Enforces the limits: CPU time by what V8 has measured once an entry has ended, memory by readings between entries. */
+export class EnforcedLimits implements LimitEnforcer {
+  readonly heapMb: number
+  readonly graceMs = STOP_GRACE
+  readonly #limits: IsolateLimits
+  readonly #budget: Budget
+  readonly #gauge: MemoryGauge
+  #loading = true
+  /** Highest reading at rest, ms. A reading is ahead while the isolate has not quite come to rest, and falls back later. */
+  #cpuMs = 0
+  /** What it was when the bundle began to load. */
+  #startedAt = 0
+  #unreportedMs = 0
+  entryMs = 0
+  #enteredAt = 0
+  #timeoutMs = 0
+  #overdue = false
+
+  constructor(limits: IsolateLimits) {
+    this.#limits = limits
+    this.#budget = new Budget(limits)
+    this.#gauge = new MemoryGauge(limits.memoryMb)
+    this.heapMb = heapMbFor(limits.memoryMb)
+  }
+
+  get live(): number {
+    return this.#budget.live
+  }
+
+  isLive(event: number): boolean {
+    return this.#budget.has(event)
+  }
+
+  starting(cpuMs: number): void {
+    this.#cpuMs = cpuMs
+    this.#startedAt = cpuMs
+  }
+
+  started(): number {
+    this.#loading = false
+    return this.#cpuMs - this.#startedAt
+  }
+
+  eventBegan(event: number, now: number): void {
+    this.#budget.begin(event, now)
+  }
+
+  eventEnded(event: number): void {
+    this.#budget.end(event)
+  }
+
+  carried(bytes: number): void {
+    this.#budget.carried(bytes)
+  }
+
+  isOpen(now: number): boolean {
+    return this.#loading || this.#budget.isOpen(now)
+  }
+
+  enter(now: number): number {
+    this.#enteredAt = now
+    this.#overdue = false
+    // The limit is of CPU time and this one of wall time: on a busy machine they differ, and nobody should pay for that.
+    this.#timeoutMs = 2 * this.#limitMs + 20
+    return this.#timeoutMs
+  }
+
+  watch(cpuMs: number, now: number): number | Breach {
+    const ran = cpuMs - this.#cpuMs
+    if (now - this.#enteredAt >= this.#timeoutMs + LOST_AFTER)
+      return { code: 'cpu_exceeded', message: 'Its code could not be stopped, and nothing was heard of it since' }
+    // It waits for a thread.
+    if (ran < this.#timeoutMs + STOP_GRACE) return STOP_GRACE
+    if (this.#overdue) return { code: 'cpu_exceeded', message: `It could not be stopped after ${Math.round(ran)} ms` }
+    this.#overdue = true
+    return SECOND_LOOK
+  }
+
+  leave(cpuMs: number): Breach | undefined {
+    const used = Math.max(0, cpuMs - this.#cpuMs)
+    this.entryMs = used
+    this.#cpuMs += used
+    if (this.#loading) return this.#cpuMs - this.#startedAt <= this.#limits.startMs ? undefined : this.stopped('timeout')
+    this.#unreportedMs += used
+    return this.#budget.spend(used) ? undefined : this.stopped('timeout')
+  }
+
+  stopped(by: 'timeout' | 'memory'): Breach {
+    if (by === 'timeout') return { code: 'cpu_exceeded', message: `It used more than ${this.#limitMs} ms of CPU time` }
+    return { code: 'memory_exceeded', message: `It used more than ${this.#limits.memoryMb} MB of memory` }
+  }
+
+  wantsMemory(now: number): boolean {
+    return this.#gauge.wantsReading(now, this.#cpuMs)
+  }
+
+  memory(bytes: number, now: number, collected: boolean): MemoryVerdict {
+    const verdict = this.#gauge.read(bytes, now, this.#cpuMs, collected)
+    // A version that is over its limit before its first event would be over it in every isolate.
+    return verdict === 'over' || (verdict === 'retire' && this.#loading) ? this.stopped('memory') : verdict
+  }
+
+  collected(cpuMs: number): void {
+    const used = Math.max(0, cpuMs - this.#cpuMs)
+    this.#cpuMs += used
+    if (this.#loading) this.#startedAt += used
+    else this.#unreportedMs += used
+  }
+
+  report(): RunReport {
+    const cpuMs = this.#unreportedMs
+    this.#unreportedMs = 0
+    return { cpuMs, memoryBytes: this.#gauge.bytes }
+  }
+
+  ended(cpuMs: number, now: number): number {
+    if (cpuMs > 0) return this.#unreportedMs + Math.max(0, cpuMs - this.#cpuMs)
+    return this.#unreportedMs + (now < 0 ? 0 : now - this.#enteredAt)
+  }
+
+  get #limitMs(): number {
+    return this.#loading ? this.#limits.startMs : this.#limits.cpuMs
+  }
+}

@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os'
 import { z } from 'zod'
 import { DEFAULT_LIMITS } from '../sandbox/limits.ts'
 import type { Limits } from '../sandbox/limits.ts'
+import { CLIENT_LIMITS } from './listener/_limits.ts'
 import { NAME } from './records.ts'
 
 /** The host's settings, from defaults, file, environment and flags: later wins. Unknown keys are errors. */
@@ -14,6 +15,25 @@ export const configSchema = z.strictObject({
   /** Of the data port; 0 takes a free one. */
   port: port.default(8080),
   address: z.string().default('0.0.0.0'),
+  /** Served where there are certificates. */
+  tls: z
+    .strictObject({
+      port: port.default(8443),
+      /** The least version of TLS. */
+      minVersion: z
+        .preprocess((value) => (typeof value === 'number' ? String(value) : value), z.enum(['1.2', '1.3']))
+        .default('1.2'),
+      /** PEM files. Host names come from each certificate; the first one serves those that none names. */
+      certificates: z.array(z.strictObject({ cert: z.string(), key: z.string() })).default([]),
+    })
+    .prefault({}),
+  /** What the listeners hold their clients to. */
+  clients: z
+    .strictObject({
+      maxConnections: z.int().min(1).max(1_000_000).default(CLIENT_LIMITS.maxConnections),
+      idleMs: z.int().min(5_000).max(240_000).default(CLIENT_LIMITS.idleMs),
+    })
+    .prefault({}),
   api: z.strictObject({ port: port.default(8081), address: z.string().default('127.0.0.1') }).prefault({}),
   workers: z
     .int()

@@ -1,6 +1,7 @@
 import type { MetricObject } from 'prom-client'
 import type { Config } from './config.ts'
 import type { ErrorCode } from './errors.ts'
+import type { Credential } from './listener/certificates.ts'
 import type { Listener } from './listener/listener.ts'
 import type { Notice } from './registry.ts'
 import type { Taint } from '../sandbox/sandbox.ts'
@@ -8,7 +9,9 @@ import type { Taint } from '../sandbox/sandbox.ts'
 /** Every message between the supervisor and its workers. They travel over Node's cluster channel. */
 export type ToWorker =
   /** Serve on this port. Once, first. */
-  | { type: 'start'; config: Config; port: number }
+  | { type: 'start'; config: Config; port: number; tls?: { port: number; credentials: Credential[] } }
+  /** New handshakes use these. */
+  | { type: 'certificates'; credentials: Credential[] }
   | { type: 'notice'; notice: Notice }
   /** Answer with `metrics` of the same id. */
   | { type: 'metrics'; id: number }

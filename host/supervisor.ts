@@ -7,6 +7,7 @@ import { AggregatorRegistry, Counter, Gauge, Registry as MetricsRegistry } from 
 import { childEnvironment } from './child-env.ts'
 import type { Config } from './config.ts'
 import { SkepError } from './errors.ts'
+import type { Credential } from './listener/certificates.ts'
 import type { Log } from './log.ts'
 import type { Taint } from '../sandbox/sandbox.ts'
 import type { Notice } from './registry.ts'
@@ -53,6 +54,8 @@ export class Supervisor {
   readonly #workers = new Gauge({ name: 'skep_workers', help: 'Workers that listen.', registers: [this.#registry] })
   #lastMetrics = 0
   #port = 0
+  /** Where TLS is served, and with what: kept here, so that a worker that is started again does not read half-written files. */
+  #tls: { port: number; credentials: Credential[] } | undefined
   #crashes = 0
   #closing = false
   #restartTimers = new Set<NodeJS.Timeout>()
@@ -63,9 +66,15 @@ export class Supervisor {
   }
 
   /** Rejects with `port_in_use`, `invalid_config` and the like when the first worker cannot serve. */
-  static async start(config: Config, log: Log): Promise<Supervisor> {
+  static async start(config: Config, log: Log, credentials: Credential[] = []): Promise<Supervisor> {
     const supervisor = new Supervisor(config, log)
-    supervisor.#port = await claimPort(config.port, config.address)
+    supervisor.#port = await claimPort(config.port, config.address, 'data port', '--port')
+    if (credentials.length > 0) {
+      const port = await claimPort(config.tls.port, config.address, 'TLS port', '--tls-port')
+      // Sharing is what SO_REUSEPORT is for, and it would not object.
+      if (port === supervisor.#port) throw new SkepError('invalid_config', `port and tls.port are both ${port}: choose another.`)
+      supervisor.#tls = { port, credentials }
+    }
     cluster.setupPrimary({
       exec: ENTRY,
       execArgv: ['--no-node-snapshot', '--disable-warning=ExperimentalWarning'],
@@ -85,6 +94,18 @@ export class Supervisor {
 
   get port(): number {
     return this.#port
+  }
+
+  /** Undefined where there are no certificates. */
+  get tlsPort(): number | undefined {
+    return this.#tls?.port
+  }
+
+  /** Every worker's new handshakes use these. */
+  renew(credentials: Credential[]): void {
+    if (this.#tls === undefined) return
+    this.#tls.credentials = credentials
+    for (const member of this.#members) post(member, { type: 'certificates', credentials })
   }
 
   /** Workers that listen, by process id. */
@@ -158,7 +179,7 @@ export class Supervisor {
         reject(new SkepError('internal', `A worker ended before it listened (${signal ?? code})`))
         if (member.state === 'listening') this.#crashed(member, signal ?? String(code))
       })
-      post(member, { type: 'start', config: this.#config, port: this.#port })
+      post(member, { type: 'start', config: this.#config, port: this.#port, ...(this.#tls && { tls: this.#tls }) })
     })
   }
 
@@ -229,15 +250,15 @@ function post(member: Member, message: ToWorker): void {
  * The port to serve on, free at this moment. Workers share it with SO_REUSEPORT, by which two hosts of one user would
  * share it too, without a word and to the surprise of both: so it is first asked for exclusively.
  */
-function claimPort(port: number, address: string): Promise<number> {
+function claimPort(port: number, address: string, what: string, flag: string): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = createServer()
     server.once('error', (cause: NodeJS.ErrnoException) => {
       const inUse = cause.code === 'EADDRINUSE'
       const why = inUse
-        ? 'is in use. Stop what uses it, or choose another with --port (0: any free one)'
+        ? `is in use. Stop what uses it, or choose another with ${flag} (0: any free one)`
         : `cannot be had (${cause.code})`
-      reject(new SkepError(inUse ? 'port_in_use' : 'invalid_config', `The data port ${address}:${port} ${why}.`, { cause }))
+      reject(new SkepError(inUse ? 'port_in_use' : 'invalid_config', `The ${what} ${address}:${port} ${why}.`, { cause }))
     })
     server.listen({ port, host: address, exclusive: true }, () => {
       const { port: taken } = server.address() as AddressInfo

@@ -1,11 +1,11 @@
 import { availableParallelism } from 'node:os'
 import { createInlineFactory } from '../sandbox/inline.ts'
 import { CellFactory } from './cell.ts'
-import type { Config } from './config.ts'
 import { SkepError } from './errors.ts'
 import { HostCore } from './host.ts'
 import { listen } from './listener/choose.ts'
-import type { Listener } from './listener/listener.ts'
+import type { Exchange, Listener } from './listener/listener.ts'
+import { listenTls, type TlsListener } from './listener/tls.ts'
 import { createLog } from './log.ts'
 import { Counters } from './metrics.ts'
 import { openStore } from './store/open.ts'
@@ -16,6 +16,7 @@ import type { FromWorker, ToWorker } from './supervision.ts'
 const counters = new Counters()
 let core: HostCore | undefined
 let listener: Listener | undefined
+let tls: TlsListener | undefined
 let drainMs = 30_000
 let draining = false
 
@@ -33,10 +34,13 @@ function send(message: FromWorker): void {
 async function receive(message: ToWorker): Promise<void> {
   switch (message.type) {
     case 'start':
-      await start(message.config, message.port).catch((error: unknown) => {
+      await start(message).catch((error: unknown) => {
         const code = error instanceof SkepError ? error.code : 'internal'
         send({ type: 'failed', code, message: code === 'internal' ? String((error as Error).stack) : (error as Error).message })
       })
+      break
+    case 'certificates':
+      tls?.renew(message.credentials)
       break
     case 'notice':
       core?.notice(message.notice)
@@ -54,7 +58,7 @@ async function receive(message: ToWorker): Promise<void> {
   }
 }
 
-async function start(config: Config, port: number): Promise<void> {
+async function start({ config, port, tls: secure }: ToWorker & { type: 'start' }): Promise<void> {
   drainMs = config.drainMs
   const log = await createLog({ level: config.log.level, name: `worker ${process.pid}` })
   const store = await openStore(config.store ?? `file:${config.data}/store`, { s3: config.s3 })
@@ -66,22 +70,38 @@ async function start(config: Config, port: number): Promise<void> {
   core = new HostCore({ config, store, factory, log, counters })
   process.on('uncaughtException', (error) => log.fatal({ err: error }, 'an exception that nobody caught: always a bug of skep'))
   process.on('unhandledRejection', (error) => log.fatal({ err: error }, 'a rejection that nobody handled: always a bug of skep'))
-  const chosen = await listen({
-    port,
+  const options = {
     address: config.address,
     shared: true,
-    kind: config.listener,
-    handler: (exchange) => core!.handle(exchange),
-  })
+    limits: config.clients,
+    refused: seldom(() => log.warn({ limit: config.clients.maxConnections }, 'connections are refused: there are too many')),
+    handler: (exchange: Exchange) => core!.handle(exchange),
+  }
+  const chosen = await listen({ ...options, port, kind: config.listener })
   listener = chosen.listener
+  if (secure !== undefined) {
+    const { minVersion } = config.tls
+    tls = await listenTls({ ...options, port: secure.port, tls: { credentials: secure.credentials, minVersion } })
+  }
   send({ type: 'listening', port: listener.port, listener: listener.kind, reason: chosen.reason })
 }
 
 async function drain(): Promise<void> {
   if (draining) return
   draining = true
-  await listener?.close(drainMs)
+  await Promise.all([listener?.close(drainMs), tls?.close(drainMs)])
   await core?.close(drainMs)
   // An isolate that cannot be interrupted would hold an ordinary exit up.
   process.kill(process.pid, 'SIGKILL')
+}
+
+/** Once in ten seconds, however often it is called. */
+function seldom(run: () => void): () => void {
+  let last = -Infinity
+  return () => {
+    const now = performance.now()
+    if (now - last < 10_000) return
+    last = now
+    run()
+  }
 }

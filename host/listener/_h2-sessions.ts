@@ -6,13 +6,11 @@ import { constants, type IncomingHttpHeaders, type Http2Session, type ServerHttp
 import { H2Exchange } from './_h2-exchange.ts'
 import { beginScan, headOf, type Refusal, type RequestHead, scanField } from './_head.ts'
 import { reasonPhrase } from './_headers.ts'
-import { LINGER_MS, MAX_HEADER_BYTES, MAX_HEADER_COUNT } from './_limits.ts'
+import { LINGER_MS, MAX_HEADER_BYTES, MAX_HEADER_COUNT, YOUNG_MS } from './_limits.ts'
 import { plainAddress } from './_request.ts'
 import type { StreamTraffic } from './_stream-exchange.ts'
 
 const { NGHTTP2_NO_ERROR } = constants
-/** A last stream id above all: 'no more after what you have sent by now' (RFC 9113, 6.8). */
-const ANY_STREAM = 2 ** 31 - 1
 
 interface Held {
   remoteAddress: string
@@ -35,7 +33,7 @@ export class H2Sessions {
     const remoteAddress = plainAddress(session.socket.remoteAddress ?? '')
     this.#held.set(session, { remoteAddress, exchanges: new Set(), idleSince: performance.now(), leaving: false })
     session.once('close', () => this.#held.delete(session))
-    if (this.#traffic.draining) this.#leave(session)
+    if (this.#traffic.draining) this.#leaveLater(session)
   }
 
   /** The exchange of a stream, or undefined where it is answered already. */
@@ -57,14 +55,19 @@ export class H2Sessions {
     return exchange
   }
 
-  /** Says that no further request is taken. Those that crossed it on the way are still answered for a while. */
+  /**
+   * A GOAWAY names the last request that is answered; one that crosses it on the way is for its client to send again, and
+   * not every client does. So a connection that is in use gets it a little later, when fewer are on the way.
+   */
   drain(): void {
-    for (const session of this.#held.keys()) this.#leave(session)
+    const now = performance.now()
+    for (const [session, held] of this.#held) {
+      if (held.exchanges.size === 0 && now - held.idleSince > YOUNG_MS) session.close()
+      else this.#leaveLater(session)
+    }
   }
 
-  #leave(session: Http2Session): void {
-    if (session.destroyed || session.closed) return
-    session.goaway(NGHTTP2_NO_ERROR, ANY_STREAM)
+  #leaveLater(session: Http2Session): void {
     setTimeout(() => {
       if (!session.destroyed) session.close()
     }, LINGER_MS).unref()

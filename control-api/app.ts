@@ -2,11 +2,13 @@ import { randomUUID } from 'node:crypto'
 import { OpenAPIHono } from '@hono/zod-openapi'
 import { HTTPException } from 'hono/http-exception'
 import type { Logger } from 'pino'
+import type { ConductBook } from '../host/conduct-book.ts'
 import type { Ceilings } from '../host/config.ts'
 import { SkepError } from '../host/errors.ts'
 import type { TokenRecord, VersionSettings } from '../host/records.ts'
 import type { Registry } from '../host/registry.ts'
 import type { Store } from '../host/store/store.ts'
+import type { UsageLine } from '../host/usage.ts'
 import type { Limits } from '../sandbox/limits.ts'
 import type { StartReport } from '../sandbox/sandbox.ts'
 import { authenticate } from './auth.ts'
@@ -16,8 +18,10 @@ import { addDeploymentRoutes } from './routes/deployments.ts'
 import { addFunctionRoutes } from './routes/functions.ts'
 import { addHostRoutes } from './routes/host.ts'
 import { addInvokeRoute } from './routes/invoke.ts'
+import { addQuarantineRoutes } from './routes/quarantine.ts'
 import { addRouteRoutes } from './routes/routes.ts'
 import { addTokenRoutes } from './routes/tokens.ts'
+import { addUsageRoute } from './routes/usage.ts'
 import { addVersionRoutes } from './routes/versions.ts'
 import { Tokens } from './tokens.ts'
 
@@ -26,6 +30,8 @@ export interface ApiOptions {
   store: Store
   /** Loads a bundle in a sandbox of its own. Rejects with `start_failed` where it does not start. */
   check(bundle: Uint8Array, settings: VersionSettings, name: { tenant: string; function: string }): Promise<StartReport>
+  /** How functions behaved, and an operator's word that one may be tried again. */
+  conduct: Pick<ConductBook, 'records' | 'recordsOf' | 'release'>
   /** One event through a function: the deployed version, or the given one. */
   invoke(tenant: string, fn: string, request: Request, version?: string): Promise<Response>
   log: Logger
@@ -33,6 +39,8 @@ export interface ApiOptions {
   status(): Promise<{ dataPort: number } & Record<string, unknown>>
   /** All workers' metrics in Prometheus' text format. */
   metrics(): Promise<string>
+  /** What functions use, the busiest first: of all tenants or of one. */
+  usage(tenant: string | undefined): Promise<UsageLine[]>
   /** False while starting and draining. */
   ready(): boolean
   limits: Limits
@@ -98,8 +106,10 @@ export function createApi(options: ApiOptions): Api {
   addDeploymentRoutes(app, options)
   addRouteRoutes(app, options)
   addInvokeRoute(app, options)
+  addQuarantineRoutes(app, options)
   addTokenRoutes(app, tokens)
   addHostRoutes(app, options)
+  addUsageRoute(app, options)
   const openapi = () =>
     app.getOpenAPI31Document({
       openapi: '3.1.0',

@@ -1,4 +1,5 @@
 import { z } from '@hono/zod-openapi'
+import { OFFENCES } from '../host/conduct.ts'
 import { deploymentRecord, tokenRecord, versionRecord, versionSettings } from '../host/records.ts'
 
 /** Every shape that the API takes or gives, in one place; the OpenAPI document is made of them. */
@@ -40,6 +41,44 @@ export const fn = z
 export const route = z
   .object({ hostname: z.string(), tenant: z.string(), function: z.string(), createdAt: z.string() })
   .openapi('Route')
+
+export const quarantine = z
+  .object({
+    function: z.string(),
+    tenant: z.string(),
+    version: z.string(),
+    state: z.enum(['suspected', 'quarantined', 'half_open']),
+    since: z.string(),
+    /** Absent unless it is in quarantine. */
+    until: z.string().optional().openapi({ description: 'When it is tried again.' }),
+    message: z.string(),
+    /** Quarantines in a row. */
+    level: z.int(),
+    offences: z.array(z.object({ kind: z.enum(OFFENCES), at: z.string(), message: z.string() })),
+    counts: z.record(z.string(), z.int()),
+  })
+  .openapi('Quarantine')
+export const usage = z
+  .object({
+    windowSeconds: z.number().openapi({ description: 'The time over which rates are averages.' }),
+    cores: z.int(),
+    items: z.array(
+      z.object({
+        tenant: z.string(),
+        name,
+        cpuMsPerSecond: z.number().openapi({ description: 'CPU time of its isolates, that of killed ones included.' }),
+        share: z.number().openapi({ description: 'The same as a share of all cores, 0 to 1.' }),
+        requestsPerSecond: z.number(),
+        refusedPerSecond: z.number().openapi({ description: 'Answered `overloaded` or `saturated`.' }),
+        failedPerSecond: z.number().openapi({ description: 'Answered with any other error code.' }),
+        coldStartsPerSecond: z.number(),
+        inFlight: z.int(),
+        isolates: z.int(),
+        memoryBytes: z.number(),
+      }),
+    ),
+  })
+  .openapi('Usage')
 
 /** A page of items; `cursor` is absent on the last one. */
 export const pageOf = <T extends z.ZodType>(item: T) => z.object({ items: z.array(item), cursor: z.string().optional() })

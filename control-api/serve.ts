@@ -1,15 +1,23 @@
-import { CellFactory } from '../host/cell.ts'
+import { join } from 'node:path'
 import { checkBundle } from '../host/check.ts'
+import { ConductBook } from '../host/conduct-book.ts'
+import { ConductFile, readConduct } from '../host/conduct-file.ts'
+import { registerConduct } from '../host/conduct-metrics.ts'
+import { hostEgress, tenantSettings } from '../host/config.ts'
 import type { Config } from '../host/config.ts'
+import { memoryBounds } from '../host/guard.ts'
 import { HostCore } from '../host/host.ts'
 import { createLog } from '../host/log.ts'
 import type { Credential } from '../host/listener/certificates.ts'
 import { WatchedCertificates } from '../host/listener/watched-certificates.ts'
 import type { Log } from '../host/log.ts'
 import { Counters } from '../host/metrics.ts'
+import { PlacedFactory } from '../host/placed-factory.ts'
+import { stricter } from '../host/placement.ts'
 import { Registry } from '../host/registry.ts'
 import { openStore } from '../host/store/open.ts'
 import { Supervisor } from '../host/supervisor.ts'
+import { mergeUsage } from '../host/usage.ts'
 import { WebExchange } from '../host/web-exchange.ts'
 import { createApi } from './app.ts'
 import { serveApi } from './serve-api.ts'
@@ -40,17 +48,32 @@ export async function serve(options: { config: Config; reload?: () => Promise<Co
   const store = await openStore(config.store ?? `file:${config.data}/store`, { s3: config.s3 })
   // Asked first: a store that does not answer is better known before anything listens.
   await store.list('tokens/', { limit: 1 })
+  const conductFile = join(config.data, 'conduct.json')
+  const book = new ConductBook(config, { records: await readConduct(conductFile, log) })
   const renewed = (credentials: Credential[]) => supervisor.renew(credentials)
   const certificates = await WatchedCertificates.open(config.tls.certificates, log, renewed)
-  const supervisor = await Supervisor.start(config, log, certificates.credentials)
+  const supervisor = await Supervisor.start(config, log, book, certificates.credentials)
+  const keeper = new ConductFile(conductFile, book, log)
   const registry = new Registry(store, (notice) => {
     supervisor.notice(notice)
     core.notice(notice)
   })
   // Uploads are checked, and single events run, in cells of this process: no listener, no tenant code beside the supervisor.
-  const factory = new CellFactory({ egress: config.egress, log })
+  const factory = new PlacedFactory({
+    ...{
+      placement: stricter(config.placement, 'cell'),
+      egress: hostEgress(config, supervisor.port),
+      log,
+      conduct: book,
+      memory: memoryBounds(config),
+    },
+  })
   const counters = new Counters()
-  const core = new HostCore({ config, store, factory, log, counters })
+  registerConduct(counters.registry, book)
+  const core = new HostCore({ config, store, factory, conduct: book, log, counters })
+  book.watch(({ standing }, record) => {
+    if (standing.state === 'quarantined' && record.until > Date.now()) core.noteQuarantine(record)
+  })
   let draining = false
   const api = createApi({
     registry,
@@ -58,7 +81,11 @@ export async function serve(options: { config: Config; reload?: () => Promise<Co
     log,
     limits: config.limits,
     ceilings: config.ceilings,
-    check: (bundle, settings, name) => checkBundle(factory, bundle, settings, { ...name, config }),
+    conduct: book,
+    check: (bundle, settings, name) => {
+      supervisor.warm(tenantSettings(config, name.tenant).cordon)
+      return checkBundle(factory, bundle, settings, { ...name, config })
+    },
     invoke: (tenant, fn, request, version) => {
       const exchange = new WebExchange(request)
       void core.invoke(tenant, fn, exchange, version)
@@ -68,7 +95,11 @@ export async function serve(options: { config: Config; reload?: () => Promise<Co
       const { workers } = await supervisor.metrics()
       return { dataPort: supervisor.port, store: store.description, draining, pids: supervisor.pids, workers }
     },
-    metrics: async () => (await supervisor.metrics([counters.registry])).text,
+    metrics: async () => {
+      counters.cells(factory.counts())
+      return (await supervisor.metrics([counters.registry])).text
+    },
+    usage: async (tenant) => mergeUsage([...(await supervisor.usage(tenant)), ...counters.usage.report(tenant)]),
     ready: () => !draining && supervisor.pids.length > 0,
   })
   const abandon = async (error: unknown) => {
@@ -90,6 +121,7 @@ export async function serve(options: { config: Config; reload?: () => Promise<Co
       await supervisor.close()
       await server.close()
       await core.close()
+      await keeper.close()
       await store.close()
       await certificates.close()
       log.info('drained')
@@ -102,6 +134,7 @@ export async function serve(options: { config: Config; reload?: () => Promise<Co
     // Before anything is taken over: a certificate that cannot be used is a mistake as any other.
     if (supervisor.tlsPort !== undefined && next.tls.certificates.length > 0) await certificates.reload(next.tls.certificates)
     config = await reloadConfig(config, next, log)
+    book.settings = config
     await supervisor.reload(config)
     log.info('configuration reloaded')
   })

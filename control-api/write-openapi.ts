@@ -18,10 +18,12 @@ export function openapiText(): string {
     registry: new Registry(store),
     store,
     check: unused,
+    conduct: { records: unused, recordsOf: unused, release: unused },
     invoke: unused,
     log: pino({ enabled: false }),
     status: unused,
     metrics: unused,
+    usage: unused,
     ready: unused,
     limits: DEFAULT_LIMITS,
   })

@@ -2,6 +2,7 @@ import { readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { ArgDefs, Command } from '../control-api/cli/command.ts'
 import { describeSchema } from '../host/checked-yaml.ts'
+import { registerConduct } from '../host/conduct-metrics.ts'
 import { configSchema } from '../host/config.ts'
 import { ERRORS } from '../host/errors.ts'
 import type { ErrorCode } from '../host/errors.ts'
@@ -35,7 +36,13 @@ const SETTING_MEANINGS: Record<string, string> = {
   's3.region': 'region that requests are signed for',
   's3.forcePathStyle': '`endpoint/bucket/key` instead of `bucket.endpoint/key`',
   listener: '`uws` is uWebSockets.js, `node` is node:http; `auto` takes the first where it loads',
-  placement: 'where functions run: `inline` in the workers, `cell` in child processes of theirs',
+  placement:
+    'where functions run: `inline` in the workers, `cell` in child processes of theirs, `solo` each in one of its own; `adaptive` chooses by their limits and conduct',
+  'probation.events': 'events that must end well before a new version is trusted',
+  'probation.seconds': 'how old a new version must be before it is trusted; with both 0, it is trusted at once',
+  'quarantine.seconds': 'how long a function that took a process down is not run, s; doubled each time',
+  'quarantine.mostSeconds': 'the longest that this gets, s',
+  'guard.rssMb': 'resident memory from which a worker or cell is replaced',
   'limits.cpuMs': 'see [Limits](#limits)',
   'limits.startMs': 'see [Limits](#limits)',
   'limits.wallMs': 'see [Limits](#limits)',
@@ -55,16 +62,22 @@ const SETTING_MEANINGS: Record<string, string> = {
   'pool.maxIsolates': 'functions that a worker keeps loaded; the least recently used goes first',
   'pool.maxMemoryMb': 'memory of all of a worker’s isolates together',
   'pool.idleMs': 'an isolate without work for so long is dropped',
-  'egress.allow': 'hosts, addresses or networks, with or without `:port`, that functions may reach beside public ones',
+  'admission.inFlight': 'requests of one tenant that a worker has in flight; more are answered `overloaded`',
+  'admission.maxWaitMs': 'a request that is expected to wait longer for CPU time is answered `saturated` at once',
+  'egress.allow': 'hosts, `*.name`s, addresses or networks, with or without `:port`, that functions may reach beside public ones',
   'egress.deny': 'the same, that functions may not reach',
   tenants:
-    'what holds for single tenants, by name: `{acme: {cordon: paid, egress: {allow: [], deny: []}}}`; in the environment as JSON',
+    'what holds for single tenants, by name: `{acme: {cordon: paid, placement: cell, inFlight: 500, egress: {allow: [], deny: []}}}`; in the environment as JSON',
   'log.level': 'least level that is logged, for the host and for functions’ consoles',
   drainMs: 'how long a drain may take before what is left is cut',
 }
 
 /** Where the code computes a default. */
-const COMPUTED_DEFAULTS: Record<string, string> = { workers: 'CPU cores', store: '`file:` and `store` in `data`' }
+const COMPUTED_DEFAULTS: Record<string, string> = {
+  workers: 'CPU cores',
+  store: '`file:` and `store` in `data`',
+  'guard.rssMb': '70% of the memory, shared by the workers; 1024 at least',
+}
 
 const LIMIT_MEANINGS: Record<keyof Limits, { what: string; passed: string }> = {
   cpuMs: { what: 'CPU time of an event, ms', passed: '`cpu_exceeded`; the isolate is replaced' },
@@ -85,6 +98,7 @@ const ERROR_MEANINGS: Record<ErrorCode, string> = {
   bad_request: 'the request is not valid HTTP',
   body_too_large: 'the body is larger than the limit',
   headers_too_large: 'request line and headers are too large',
+  loop_detected: 'the request has come through functions of this host again and again: its `CDN-Loop` header says so',
   overloaded: 'more events wait for this function than it may have; try again after `Retry-After`',
   function_threw: 'the handler threw, or its promise rejected',
   no_response: 'the handler returned something else than a Response, or there is no such handler',
@@ -93,6 +107,7 @@ const ERROR_MEANINGS: Record<ErrorCode, string> = {
   memory_exceeded: 'the function used its memory up',
   timeout: 'the event took longer than its wall time',
   start_failed: 'the module does not load: its top level throws, takes too long, or exports no handler',
+  quarantined: 'the function took a process down, or its own isolate again and again, and rests; `Retry-After` says how long',
   store_unavailable: 'the store does not answer, and nothing usable is cached',
   draining: 'the host is about to stop',
   saturated: 'all isolates that a worker may hold are at work, or too many hostnames are being looked up',
@@ -221,7 +236,9 @@ function errorTable(): string {
 }
 
 async function metricTable(): Promise<string> {
-  const metrics = await new Counters().registry.getMetricsAsJSON()
+  const { registry } = new Counters()
+  registerConduct(registry, { offences: new Map(), countOf: () => 0 })
+  const metrics = await registry.getMetricsAsJSON()
   const rows = metrics.map(({ name, type, help }) => [code(name), String(type), help])
   return table(['metric', 'kind', 'what'], rows)
 }

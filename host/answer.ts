@@ -9,6 +9,7 @@ export const DATA_CODES: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'bad_request',
   'body_too_large',
   'headers_too_large',
+  'loop_detected',
   'overloaded',
   'function_threw',
   'no_response',
@@ -17,6 +18,7 @@ export const DATA_CODES: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'memory_exceeded',
   'timeout',
   'start_failed',
+  'quarantined',
   'store_unavailable',
   'store_corrupt',
   'draining',
@@ -32,13 +34,17 @@ const RETRY_AFTER: Partial<Record<ErrorCode, string>> = {
   draining: '1',
   store_unavailable: '2',
   worker_lost: '1',
+  quarantined: '10',
 }
 
-/** Answers with the bare reason phrase: what went wrong inside is for the function's log, not for its callers. */
-export function answerError(exchange: Exchange, code: ErrorCode, requestId: string): void {
+/**
+ * Answers with the bare reason phrase: what went wrong inside is for the function's log, not for its callers.
+ * `retryAfter`, s: what is known better than the code alone tells.
+ */
+export function answerError(exchange: Exchange, code: ErrorCode, requestId: string, retryAfter?: number): void {
   const { status } = ERRORS[code]
   const headers = ['content-type', 'text/plain; charset=utf-8', 'skep-error', code, 'skep-request-id', requestId]
-  const retryAfter = RETRY_AFTER[code]
-  if (retryAfter !== undefined) headers.push('retry-after', retryAfter)
+  const seconds = retryAfter === undefined ? RETRY_AFTER[code] : String(retryAfter)
+  if (seconds !== undefined) headers.push('retry-after', seconds)
   exchange.respond(status, headers, STATUS_CODES[status] ?? 'Error')
 }

@@ -1,8 +1,10 @@
 import { INITIAL_CREDIT } from '../sandbox/protocol.ts'
+import type { Admission } from './admission.ts'
 import { answerError } from './answer.ts'
 import type { ErrorCode } from './errors.ts'
 import { stripOwnHeaders } from './own-headers.ts'
 import type { Exchange, ExchangeObserver } from './listener/listener.ts'
+import type { FunctionUse } from './usage.ts'
 
 /** A body of at most this size and known length is waited for and goes in with the event; a longer one streams. */
 export const WHOLE_BODY = 65_536
@@ -40,6 +42,17 @@ export class Call implements ExchangeObserver {
   /** Characters that it has logged. */
   logged = 0
 
+  /** Whose it is, and who has let it in, once that is known. */
+  use: FunctionUse | undefined
+  admission: Admission | undefined
+  /** It counts as in flight. */
+  isIn = false
+  /** What it is expected to take, microseconds of CPU time, while it waits for that; and whether that is much. */
+  queuedMicros = 0
+  isCostly = false
+  /** Since when the host could run it: a short body is gathered before. */
+  waitsSince: number
+
   /** A body that goes in with the event. */
   whole: Uint8Array | null = null
   /** What has come of a streamed one while the guest had not been heard of: a fresh isolate gets it again. */
@@ -61,6 +74,7 @@ export class Call implements ExchangeObserver {
     this.exchange = exchange
     this.requestId = requestId
     this.startedAt = startedAt
+    this.waitsSince = startedAt
     this.#finished = finished
   }
 
@@ -163,12 +177,18 @@ export class Call implements ExchangeObserver {
     this.#answered(this.outcome)
   }
 
-  /** Answers with an error, or cuts an answer that has begun: its client must not take it for whole. */
-  fail(code: ErrorCode): void {
+  /** Answers with an error, or cuts an answer that has begun: its client must not take it for whole. `retryAfter`: seconds. */
+  fail(code: ErrorCode, retryAfter?: number): void {
     if (this.phase === 'answered' || this.phase === 'gone') return
     if (this.phase === 'answering') this.exchange.abort()
-    else answerError(this.exchange, code, this.requestId)
+    else answerError(this.exchange, code, this.requestId, retryAfter ?? this.#retryAfter(code))
     this.#answered(code)
+  }
+
+  /** Told only to whom waiting helps; for other codes what they always say. */
+  #retryAfter(code: ErrorCode): number | undefined {
+    if ((code !== 'overloaded' && code !== 'saturated') || this.use === undefined) return undefined
+    return this.admission?.retryAfter(this.use)
   }
 
   #seal(status: number, headers: string[]): void {

@@ -17,7 +17,7 @@ export async function checkBundle(
   const { cordon, egress } = tenantSettings(config, tenant)
   const name = `${tenant}/${context.function}`
   const sandbox = factory.create(
-    { name, version: '', tenant, cordon, egress, bundle: decodeBundle(bytes), env: settings.vars, limits },
+    { name, version: '', tenant, cordon, egress, loopId: 'skep', bundle: decodeBundle(bytes), env: settings.vars, limits },
     { emit: () => {}, settled: () => {}, ended: () => {} },
   )
   try {

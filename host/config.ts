@@ -2,13 +2,20 @@ import { availableParallelism } from 'node:os'
 import { z } from 'zod'
 import { DEFAULT_LIMITS } from '../sandbox/limits.ts'
 import type { Limits } from '../sandbox/limits.ts'
+import { egressMistake } from '../sandbox/operations/egress-entry.ts'
+import type { Egress } from '../sandbox/operations/egress.ts'
 import { CLIENT_LIMITS } from './listener/_limits.ts'
+import { PLACEMENTS } from './placement.ts'
 import { NAME } from './records.ts'
 
 /** The host's settings, from defaults, file, environment and flags: later wins. Unknown keys are errors. */
 
 const port = z.int().min(0).max(65_535)
-const egress = z.strictObject({ allow: z.array(z.string()).default([]), deny: z.array(z.string()).default([]) }).prefault({})
+const egressEntry = z.string().superRefine((entry, context) => {
+  const message = egressMistake(entry)
+  if (message !== '') context.addIssue({ code: 'custom', message })
+})
+const egress = z.strictObject({ allow: z.array(egressEntry).default([]), deny: z.array(egressEntry).default([]) }).prefault({})
 const limit = (fallback: number, max: number) => z.number().positive().max(max).default(fallback)
 
 export const configSchema = z.strictObject({
@@ -53,7 +60,24 @@ export const configSchema = z.strictObject({
     })
     .prefault({}),
   listener: z.enum(['auto', 'uws', 'node']).default('auto'),
-  placement: z.enum(['inline', 'cell']).default('inline'),
+  placement: z.enum(PLACEMENTS).default('adaptive'),
+  /** A new version is trusted after so many events that ended well, and not before it is so old; both 0: at once. */
+  probation: z
+    .strictObject({ events: z.int().min(0).default(20), seconds: z.number().min(0).max(86_400).default(2) })
+    .prefault({}),
+  /** How long a function that took a process down is not run, s: the first time, then doubled, and at most. */
+  quarantine: z
+    .strictObject({
+      seconds: z.number().positive().max(86_400).default(10),
+      mostSeconds: z.number().positive().max(604_800).default(3_600),
+    })
+    .prefault({}),
+  guard: z
+    .strictObject({
+      /** Resident memory from which a worker or cell is replaced, MB; default: its share of the machine's. */
+      rssMb: z.number().min(128).optional(),
+    })
+    .prefault({}),
   limits: z
     .strictObject({
       cpuMs: limit(DEFAULT_LIMITS.cpuMs, 600_000),
@@ -89,6 +113,15 @@ export const configSchema = z.strictObject({
       idleMs: z.number().positive().default(300_000),
     })
     .prefault({}),
+  /** When a worker refuses requests before they queue. */
+  admission: z
+    .strictObject({
+      /** Requests of one tenant that a worker has in flight at most. */
+      inFlight: z.int().min(1).max(1_000_000).default(2_000),
+      /** A request that is expected to wait for longer is refused at once, ms. */
+      maxWaitMs: z.number().positive().max(600_000).default(10_000),
+    })
+    .prefault({}),
   /** Addresses, networks or hosts, with or without a port, that functions may reach beside public ones, or may not reach. */
   egress,
   /** What the operator sets for single tenants, by name. */
@@ -98,6 +131,10 @@ export const configSchema = z.strictObject({
       z.strictObject({
         /** Tenants of different cordons never share a process. */
         cordon: z.string().regex(NAME).default('default'),
+        /** Where its functions run at least: the stricter one of this and the host's holds. */
+        placement: z.enum(PLACEMENTS).optional(),
+        /** Instead of `admission.inFlight`. */
+        inFlight: z.int().min(1).max(1_000_000).optional(),
         /** On top of the host's own lists, which win where they deny. */
         egress,
       }),
@@ -116,6 +153,15 @@ export type ConfigInput = z.input<typeof configSchema>
 
 /** Of a tenant that the operator says nothing about. */
 const ANY_TENANT: TenantSettings = { cordon: 'default', egress: { allow: [], deny: [] } }
+
+/** The host's lists, and its own ports, as far as they are known before anything listens. */
+export function hostEgress(
+  config: Pick<Config, 'egress' | 'port' | 'api' | 'tls'>,
+  port = config.port,
+  tlsPort = config.tls.certificates.length > 0 ? config.tls.port : 0,
+): Egress {
+  return { ...config.egress, ownPorts: [port, tlsPort, config.api.port].filter((own) => own !== 0) }
+}
 
 export function tenantSettings(config: Pick<Config, 'tenants'>, tenant: string): TenantSettings {
   return Object.hasOwn(config.tenants, tenant) ? config.tenants[tenant]! : ANY_TENANT

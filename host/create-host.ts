@@ -4,12 +4,15 @@ import { join } from 'node:path'
 import { encodeBundle } from '../bundler/artifact.ts'
 import { bundle } from '../bundler/bundle.ts'
 import { createInlineFactory } from '../sandbox/inline.ts'
-import type { SandboxFactory } from '../sandbox/sandbox.ts'
+import type { SandboxFactory, Taint } from '../sandbox/sandbox.ts'
 import { z } from 'zod'
 import { answerError } from './answer.ts'
-import { CellFactory } from './cell.ts'
 import { checkBundle } from './check.ts'
+import { ConductBook } from './conduct-book.ts'
+import { ConductFile, readConduct } from './conduct-file.ts'
+import { registerConduct } from './conduct-metrics.ts'
 import { SkepError } from './errors.ts'
+import { memoryBounds } from './guard.ts'
 import { HostCore } from './host.ts'
 import type { HostEvents } from './host.ts'
 import { listen } from './listener/choose.ts'
@@ -20,6 +23,7 @@ import type { Config, ConfigInput } from './config.ts'
 import { createLog, silentLog } from './log.ts'
 import type { Log } from './log.ts'
 import { Counters } from './metrics.ts'
+import { PlacedFactory } from './placed-factory.ts'
 import { checkHostname, checkName, versionSettings } from './records.ts'
 import { Registry } from './registry.ts'
 import { openStore } from './store/open.ts'
@@ -66,14 +70,38 @@ export async function createHost(options: HostOptions = {}): Promise<Host> {
   const { log: logOption, ...input } = options
   const config = checkOptions({ placement: 'cell', ...input })
   const log = await chooseLog(logOption)
-  const factory =
-    config.placement === 'cell'
-      ? new CellFactory({ egress: config.egress, log })
-      : await createInlineFactory({ egress: config.egress, tainted: (taint) => log.fatal({ taint }, TAINTED) })
+  const inline =
+    config.placement === 'inline' ? { inline: await embedInline(config, log, (taint) => factory.tainted(taint)) } : {}
   // Last, so that nothing stays open when another part is refused.
   const store = await openStore(config.store ?? `file:${join(config.data, 'store')}`, { s3: config.s3 })
+  const keeps = keepsConduct(config)
+  const file = join(config.data, 'conduct.json')
+  const book = new ConductBook(config, { records: keeps ? await readConduct(file, log) : [] })
+  const memory = memoryBounds({ guard: config.guard, workers: 1 })
+  const factory = new PlacedFactory({ placement: config.placement, egress: config.egress, log, conduct: book, memory, ...inline })
   const counters = new Counters()
-  return new Host(config, store, factory, new HostCore({ config, store, factory, log, counters }), counters)
+  registerConduct(counters.registry, book)
+  const core = new HostCore({ config, store, factory, conduct: book, log, counters })
+  book.watch(({ standing }, record) => {
+    if (standing.state === 'quarantined' && record.until > Date.now()) core.noteQuarantine(record)
+  })
+  const keeper = keeps ? new ConductFile(file, book, log) : undefined
+  return new Host(config, store, factory, core, counters, book, keeper)
+}
+
+/** An embedding service that says where things last gets a record that lasts, and no folder that it did not ask for. */
+function keepsConduct(config: Config): boolean {
+  return config.store === undefined
+}
+
+function embedInline(config: Config, log: Log, tainted: (taint: Taint) => void): Promise<SandboxFactory> {
+  return createInlineFactory({
+    egress: config.egress,
+    tainted: (taint) => {
+      tainted(taint)
+      log.fatal({ taint }, TAINTED)
+    },
+  })
 }
 
 const TAINTED =
@@ -82,16 +110,28 @@ const TAINTED =
 export class Host extends EventEmitter<HostEvents> implements AsyncDisposable {
   readonly #config: Config
   readonly #store: Store
-  readonly #factory: SandboxFactory
+  readonly #factory: PlacedFactory
   readonly #core: HostCore
   readonly #counters: Counters
   readonly #registry: Registry
   readonly #listeners: Listener[] = []
+  readonly #book: ConductBook
+  readonly #keeper: ConductFile | undefined
   #closing: Promise<void> | undefined
 
   /** Made by `createHost`. */
-  constructor(config: Config, store: Store, factory: SandboxFactory, core: HostCore, counters: Counters) {
+  constructor(
+    config: Config,
+    store: Store,
+    factory: PlacedFactory,
+    core: HostCore,
+    counters: Counters,
+    book: ConductBook,
+    keeper: ConductFile | undefined,
+  ) {
     super()
+    this.#book = book
+    this.#keeper = keeper
     this.#config = config
     this.#store = store
     this.#factory = factory
@@ -182,7 +222,13 @@ export class Host extends EventEmitter<HostEvents> implements AsyncDisposable {
   /** Prometheus' text format. */
   async metrics(): Promise<string> {
     this.#counters.isolates(this.#core.stats())
+    this.#counters.cells(this.#factory.counts())
     return this.#counters.registry.metrics()
+  }
+
+  /** How functions behaved that are watched or in quarantine: what they did, and when they may come back. */
+  get conduct(): Pick<ConductBook, 'records' | 'recordsOf' | 'release'> {
+    return this.#book
   }
 
   /** Versions, deployments and routes. */
@@ -203,6 +249,7 @@ export class Host extends EventEmitter<HostEvents> implements AsyncDisposable {
   async #close(): Promise<void> {
     await Promise.all(this.#listeners.map((listener) => listener.close(this.#config.drainMs)))
     await this.#core.close()
+    await this.#keeper?.close()
     await this.#store.close()
   }
 }

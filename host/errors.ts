@@ -8,6 +8,7 @@ export const ERRORS = {
   bad_request: { status: 400, whose: 'caller' },
   body_too_large: { status: 413, whose: 'caller' },
   headers_too_large: { status: 431, whose: 'caller' },
+  loop_detected: { status: 508, whose: 'caller' },
   // A tenant's, on the data port.
   overloaded: { status: 429, whose: 'tenant' },
   function_threw: { status: 500, whose: 'tenant' },
@@ -17,6 +18,7 @@ export const ERRORS = {
   memory_exceeded: { status: 503, whose: 'tenant' },
   timeout: { status: 504, whose: 'tenant' },
   start_failed: { status: 503, whose: 'tenant' },
+  quarantined: { status: 503, whose: 'tenant' },
   // An operator's, on the data port.
   store_unavailable: { status: 503, whose: 'operator' },
   draining: { status: 503, whose: 'operator' },

@@ -3,19 +3,25 @@ import { randomBytes } from 'node:crypto'
 import { decodeBundle, hashBytes } from '../bundler/artifact.ts'
 import type { Bundle } from '../bundler/artifact.ts'
 import type { Limits } from '../sandbox/limits.ts'
+import { loopOf, passesIn } from '../sandbox/operations/cdn-loop.ts'
 import type { SandboxFactory, SandboxSpec } from '../sandbox/sandbox.ts'
+import { availableParallelism } from 'node:os'
+import { Admission } from './admission.ts'
 import { DATA_CODES } from './answer.ts'
 import { Call, WHOLE_BODY } from './call.ts'
 import { systemClock } from './clock.ts'
 import type { Clock } from './clock.ts'
+import type { Conduct, ConductRecord } from './conduct.ts'
 import { tenantSettings } from './config.ts'
 import type { Config } from './config.ts'
 import { ERRORS, SkepError } from './errors.ts'
 import type { FunctionLog } from './instance.ts'
 import type { Exchange } from './listener/listener.ts'
 import type { Log } from './log.ts'
+import { loopIdOf, MOST_PASSES } from './loop.ts'
 import type { Counters } from './metrics.ts'
 import { stripOwnHeaders } from './own-headers.ts'
+import { stricter } from './placement.ts'
 import { Pool } from './pool.ts'
 import type { VersionRef } from './pool.ts'
 import { decodeRecord, keys, versionRecord } from './records.ts'
@@ -23,6 +29,7 @@ import type { FunctionRecord } from './records.ts'
 import type { Notice } from './registry.ts'
 import { chooseVersion, Router } from './router.ts'
 import type { Store } from './store/store.ts'
+import type { FunctionUse } from './usage.ts'
 
 export interface HostEvents {
   /** A line of a function's console, or an error of it. */
@@ -32,13 +39,26 @@ export interface HostEvents {
 }
 
 export interface HostParts {
-  config: Pick<Config, 'limits' | 'pool' | 'drainMs' | 'tenants'>
+  config: Pick<Config, 'limits' | 'pool' | 'admission' | 'drainMs' | 'tenants'>
   store: Store
   factory: SandboxFactory
+  /** What is remembered of how functions behave; without it, all are loaded. */
+  conduct?: Conduct
   log: Log
   counters: Counters
+  /** The share of the machine's cores that this process has; default: all. */
+  cores?: number
   clock?: Clock
 }
+
+/** A version that requests go to, and whose account they are on. */
+interface Target {
+  version: VersionRef
+  use: FunctionUse
+}
+
+/** Between two looks at what functions use, ms. */
+const USAGE_INTERVAL = 1_000
 
 /** The request path of one process: hostname → deployment → isolate. It has no listener of its own. */
 export class HostCore extends EventEmitter<HostEvents> {
@@ -48,35 +68,58 @@ export class HostCore extends EventEmitter<HostEvents> {
   readonly #counters: Counters
   readonly #router: Router
   readonly #pool: Pool
+  readonly #conduct: Conduct | undefined
   readonly #clock: Clock
   readonly #idPrefix = randomBytes(6).toString('hex')
-  readonly #refs = new WeakMap<FunctionRecord, VersionRef>()
+  readonly #admission: Admission
+  readonly #targets = new WeakMap<FunctionRecord, Target>()
+  #usageTimer: object | undefined
+  readonly #loopId: string
   #lastId = 0
   #draining = false
 
   constructor(parts: HostParts) {
     super()
     this.#store = parts.store
+    this.#loopId = loopIdOf(parts.store)
     this.#config = parts.config
     this.#log = parts.log
     this.#counters = parts.counters
     this.#clock = parts.clock ?? systemClock
     this.#router = new Router(parts.store, { clock: this.#clock })
+    const { conduct } = parts
+    this.#conduct = conduct
+    const { usage } = this.#counters
+    this.#admission = new Admission({
+      config: parts.config,
+      usage,
+      cores: parts.cores ?? availableParallelism(),
+      waited: (ms) => this.#counters.waited(ms),
+    })
     this.#pool = new Pool({
+      admission: this.#admission,
       factory: parts.factory,
       load: (version) => this.#load(version),
       maxIsolates: parts.config.pool.maxIsolates,
       maxMemory: parts.config.pool.maxMemoryMb * 1_048_576,
       idleMs: parts.config.pool.idleMs,
       clock: this.#clock,
+      ...(conduct === undefined
+        ? {}
+        : {
+            conduct: {
+              refusal: (version) => conduct.refusal(nameOf(version), version.version),
+              isProbe: (version) => conduct.isProbe(nameOf(version), version.version),
+            },
+          }),
       observer: {
         coldStart: (version, phases) => {
-          this.#counters.coldStart(nameOf(version), phases.store + phases.start)
+          this.#counters.coldStart(usage.of(version.tenant, version.function), phases.store + phases.start)
           this.#tell('isolate', { function: nameOf(version), version: version.version, what: 'started' })
         },
         evicted: (reason) => this.#counters.evicted(reason),
         failed: (version, failure) => {
-          this.#counters.failed(nameOf(version), failure.code)
+          usage.limited(usage.of(version.tenant, version.function), failure.code)
           if (failure.code === 'bad_guest')
             this.#log.warn({ function: nameOf(version), version: version.version, reason: failure.message }, BAD_GUEST)
           this.#tell('isolate', { function: nameOf(version), version: version.version, what: 'failed', reason: failure.message })
@@ -85,6 +128,7 @@ export class HostCore extends EventEmitter<HostEvents> {
         log: (version, entry) => this.#functionLog(version, entry),
       },
     })
+    this.#tickUsage()
   }
 
   /** Runs one request. The exchange is always answered in the end, and nothing is thrown. */
@@ -115,7 +159,7 @@ export class HostCore extends EventEmitter<HostEvents> {
   async invoke(tenant: string, fn: string, exchange: Exchange, version?: string): Promise<void> {
     const call = this.#createCall(exchange)
     try {
-      if (version !== undefined) this.#runVersion({ tenant, function: fn, version }, call)
+      if (version !== undefined) this.#run(this.#createTarget({ tenant, function: fn, version }), call)
       else this.#runRecord(await this.#router.findFunction(tenant, fn), call)
     } catch (error) {
       this.#fail(call, error)
@@ -128,6 +172,19 @@ export class HostCore extends EventEmitter<HostEvents> {
     if (notice.type === 'function') this.#pool.forgetFailures(notice.tenant, notice.function)
   }
 
+  /** Memory is short: what is at rest is dropped. */
+  shed(): void {
+    this.#pool.shed()
+  }
+
+  /** Tells the function's author what it did and when it may come back. */
+  noteQuarantine({ name, version, offences, until }: ConductRecord): void {
+    const last = offences.at(-1)
+    const [tenant, fn] = name.split('/') as [string, string]
+    const text = `quarantined: ${last === undefined ? 'for what an earlier version did' : `${last.kind}: ${last.message}`}. It is tried again from ${new Date(until).toISOString()} on.`
+    this.#functionLog({ tenant, function: fn, version }, { requestId: '', level: 'error', text })
+  }
+
   stats(): ReturnType<Pool['stats']> {
     return this.#pool.stats()
   }
@@ -136,6 +193,7 @@ export class HostCore extends EventEmitter<HostEvents> {
   async close(graceMs: number = this.#config.drainMs): Promise<void> {
     if (this.#draining) return
     this.#draining = true
+    this.#clock.clearTimeout(this.#usageTimer)
     await this.#pool.close(graceMs)
   }
 
@@ -150,33 +208,70 @@ export class HostCore extends EventEmitter<HostEvents> {
   }
 
   readonly #finished = (call: Call): void => {
-    this.#counters.request(call.outcome, this.#clock.now() - call.startedAt)
+    this.#counters.request(call.use, call.outcome, this.#clock.now() - call.startedAt)
+    // One that an isolate has is in flight until the guest lets go of it.
+    if (call.event === 0) this.#admission.left(call)
+  }
+
+  #tickUsage(): void {
+    this.#counters.usage.tick(this.#clock.now())
+    this.#usageTimer = this.#clock.setTimeout(() => this.#tickUsage(), USAGE_INTERVAL)
+    // Counting alone keeps no process alive.
+    ;(this.#usageTimer as Partial<NodeJS.Timeout>).unref?.()
   }
 
   #runRecord(record: FunctionRecord | undefined, call: Call): void {
     const version = record === undefined ? undefined : chooseVersion(record)
     if (version === undefined) call.fail('unknown_host')
-    else this.#runVersion(this.#refTo(record!, version), call)
+    else this.#run(this.#targetOf(record!, version), call)
   }
 
   /** The same object for the same record, mostly: the pool knows an object again faster than a text. */
-  #refTo(record: FunctionRecord, version: string): VersionRef {
-    let ref = this.#refs.get(record)
-    if (ref?.version === version) return ref
-    ref = { tenant: record.tenant, function: record.name, version }
-    this.#refs.set(record, ref)
-    return ref
+  #targetOf(record: FunctionRecord, version: string): Target {
+    let target = this.#targets.get(record)
+    if (target?.version.version === version && !target.use.isForgotten) return target
+    target = this.#createTarget({ tenant: record.tenant, function: record.name, version })
+    this.#targets.set(record, target)
+    return target
   }
 
-  #runVersion(version: VersionRef, call: Call): void {
+  #createTarget(version: VersionRef): Target {
+    return { version, use: this.#counters.usage.of(version.tenant, version.function) }
+  }
+
+  #run({ version, use }: Target, call: Call): void {
     const { bodyLength } = call.exchange
     if (this.#draining) call.fail('draining')
+    else if (passesIn(loopOf(call.exchange.headers), this.#loopId) >= MOST_PASSES) call.fail('loop_detected')
     else if (bodyLength > this.#config.limits.bodyBytes) call.fail('body_too_large')
-    else if (bodyLength > 0 && bodyLength <= WHOLE_BODY) call.gather(() => this.#pool.run(version, call))
+    // Before its body is waited for: that takes memory too.
+    else if (!this.#admission.enter(call, use)) return
+    else if (bodyLength > 0 && bodyLength <= WHOLE_BODY) this.#gather(version, call)
     else this.#pool.run(version, call)
   }
 
-  async #load({ tenant, function: fn, version }: VersionRef): Promise<SandboxSpec> {
+  #gather(version: VersionRef, call: Call): void {
+    call.gather(() => {
+      call.waitsSince = this.#clock.now()
+      this.#pool.run(version, call)
+    })
+  }
+
+  async #load(ref: VersionRef): Promise<SandboxSpec> {
+    const conduct = this.#conduct
+    if (conduct === undefined) return this.#read(ref)
+    const name = nameOf(ref)
+    await conduct.admit(name, ref.version)
+    try {
+      return await this.#read(ref)
+    } catch (error) {
+      // Somebody else may have the try that it was given.
+      if (conduct.isProbe(name, ref.version)) conduct.abandoned(name, ref.version)
+      throw error
+    }
+  }
+
+  async #read({ tenant, function: fn, version }: VersionRef): Promise<SandboxSpec> {
     const key = keys.version(tenant, fn, version)
     const object = await this.#store.get(key)
     if (object === undefined || object === 'unchanged') throw corrupt(key, 'is missing')
@@ -188,9 +283,13 @@ export class HostCore extends EventEmitter<HostEvents> {
     if (hashBytes(bundle.bytes) !== record.bundle) throw corrupt(bundleKey, 'does not have the content that its name says')
     const limits: Limits = { ...this.#config.limits }
     Object.assign(limits, record.settings.limits)
-    const { cordon, egress } = tenantSettings(this.#config, tenant)
+    const { cordon, egress, placement } = tenantSettings(this.#config, tenant)
+    const strictest = stricter(placement ?? 'inline', record.settings.placement)
     const decoded = decodeStored(bundleKey, bundle.bytes)
-    return { name: `${tenant}/${fn}`, version, tenant, cordon, egress, bundle: decoded, env: record.settings.vars, limits }
+    return {
+      ...{ name: `${tenant}/${fn}`, version, tenant, cordon, egress, placement: strictest, loopId: this.#loopId },
+      ...{ bundle: decoded, env: record.settings.vars, limits },
+    }
   }
 
   #functionLog(version: VersionRef, entry: FunctionLog): void {

@@ -2,14 +2,16 @@ import { BodyKind, Emit, EMIT_FIELDS, INITIAL_CREDIT, Submit } from '../sandbox/
 import type { Batch } from '../sandbox/protocol.ts'
 import type { Limits } from '../sandbox/limits.ts'
 import type { RunReport, Sandbox, SandboxFactory, SandboxFailure, SandboxObserver, SandboxSpec } from '../sandbox/sandbox.ts'
+import type { Admission } from './admission.ts'
 import type { Call, CallRunner } from './call.ts'
 import type { Clock } from './clock.ts'
+import { deliver } from './deliver.ts'
+import type { Delivery } from './deliver.ts'
 import type { ErrorCode } from './errors.ts'
 import { LogBudget } from './log-budget.ts'
+import { Meter } from './meter.ts'
+import type { FunctionUse } from './usage.ts'
 
-/** A batch holds as many events as are expected to take this much CPU time together, ms; of an unknown function one. */
-const BATCH_MS = 4
-const LARGEST_BATCH = 256
 /** A call is moved to a fresh isolate at most this often. */
 const MOST_MOVES = 3
 
@@ -19,6 +21,8 @@ export interface InstanceObserver {
   leaving(instance: Instance): void
   /** It has nothing in flight and may be evicted. */
   idle(instance: Instance): void
+  /** Another one is to be loaded, and to take over from it once it is ready. */
+  moving(instance: Instance): void
   /** It is gone: disposed of, or for this reason; these calls had not begun and want another. */
   ended(instance: Instance, failure: SandboxFailure | undefined, calls: Call[]): void
   log(instance: Instance, entry: FunctionLog): void
@@ -49,10 +53,14 @@ export class Instance implements SandboxObserver, CallRunner {
   readonly #clock: Clock
   readonly #sandbox: Sandbox
   readonly #logBudget: LogBudget
+  readonly #meter: Meter
+  readonly #delivery: Delivery = {
+    giveUp: (call, code, message) => this.#giveUp(call, code, message),
+    abort: (call, reason) => this.#sandbox.dispatch([Submit.abort, call.event, reason]),
+    log: (event, level, text) => this.#log(event, level, text),
+  }
   /** CPU time of evaluating the bundle, ms; 0 while it loads. */
   startCpuMs = 0
-  cpuMs = 0
-  memoryBytes = 0
   lastUsed: number
   /** Its process is to be replaced; set while it loads, it drains once it has run what waited for it. */
   retired = false
@@ -63,13 +71,17 @@ export class Instance implements SandboxObserver, CallRunner {
   readonly #freeEvents: number[] = []
   #inFlight = 0
   #abandoned = 0
-  #entered = 0
   #scheduled = false
-  /** Running mean of an event's CPU time, ms; -1 while it is not known. */
-  #cost = -1
   #timer: object | undefined
 
-  constructor(key: string, spec: SandboxSpec, factory: SandboxFactory, clock: Clock, observer: InstanceObserver) {
+  constructor(
+    key: string,
+    spec: SandboxSpec,
+    use: FunctionUse,
+    options: { factory: SandboxFactory; clock: Clock; admission: Admission },
+    observer: InstanceObserver,
+  ) {
+    const { factory, clock } = options
     this.key = key
     this.spec = spec
     this.lastUsed = clock.now()
@@ -79,17 +91,31 @@ export class Instance implements SandboxObserver, CallRunner {
     this.#observer = observer
     this.#logBudget = new LogBudget(spec.limits.logBytes, clock)
     this.#sandbox = factory.create(spec, this)
+    this.#meter = new Meter(use, options.admission)
   }
 
   /** Rejects with `start_failed` or `worker_lost`. */
   async load(): Promise<void> {
-    const { cpuMs } = await this.#sandbox.ready
-    this.startCpuMs = cpuMs
+    try {
+      this.startCpuMs = (await this.#sandbox.ready).cpuMs
+    } catch (error) {
+      this.#meter.close()
+      throw error
+    }
+    this.#meter.loaded(this.startCpuMs)
     if (this.state === 'loading') this.state = 'ready'
   }
 
   get isIdle(): boolean {
     return this.#inFlight === 0 && this.#queue.length === 0
+  }
+
+  get cpuMs(): number {
+    return this.#meter.cpuMs
+  }
+
+  get memoryBytes(): number {
+    return this.#meter.memoryBytes
   }
 
   get inFlight(): number {
@@ -100,6 +126,7 @@ export class Instance implements SandboxObserver, CallRunner {
   accept(call: Call): void {
     this.lastUsed = call.startedAt
     if (this.#queue.length + this.#inFlight >= 2 * this.#concurrency) {
+      this.#meter.refused()
       call.fail('overloaded')
       return
     }
@@ -124,7 +151,11 @@ export class Instance implements SandboxObserver, CallRunner {
     this.state = 'ended'
     this.#clock.clearTimeout(this.#timer)
     this.#sandbox.dispose()
-    for (const call of this.#everything()) call.fail('draining')
+    this.#meter.close()
+    for (const call of this.#everything()) {
+      call.fail('draining')
+      this.#meter.left(call)
+    }
     this.#observer.ended(this, undefined, [])
   }
 
@@ -182,18 +213,12 @@ export class Instance implements SandboxObserver, CallRunner {
         call.begun = true
         call.body = []
       }
-      this.#emitTo(call, batch, at)
+      deliver(call, batch, at, this.#delivery)
     }
   }
 
   settled(report: RunReport): void {
-    this.cpuMs += report.cpuMs
-    this.memoryBytes = report.memoryBytes
-    if (this.#entered > 0) {
-      const cost = report.cpuMs / this.#entered
-      this.#cost = this.#cost < 0 ? cost : this.#cost * 0.8 + cost * 0.2
-      this.#entered = 0
-    }
+    this.#meter.settled(report)
     if (this.#queue.length > 0) this.#enter()
   }
 
@@ -201,10 +226,16 @@ export class Instance implements SandboxObserver, CallRunner {
     this.drain()
   }
 
+  move(): void {
+    if (this.state === 'ready') this.#observer.moving(this)
+    else this.drain()
+  }
+
   ended(failure: SandboxFailure): void {
     if (this.state === 'ended') return
     this.state = 'ended'
     this.#clock.clearTimeout(this.#timer)
+    this.#meter.failed(failure)
     const again: Call[] = []
     for (const event of failure.notBegun) {
       const call = this.#live[event]
@@ -219,6 +250,7 @@ export class Instance implements SandboxObserver, CallRunner {
       if (call.phase === 'running' || call.phase === 'answering')
         this.#log(call.event, 'error', `${failure.code}: ${failure.message}`)
       call.fail(answerOf(failure.code))
+      this.#meter.left(call)
     }
     again.push(...this.#queue)
     this.#queue = []
@@ -227,7 +259,7 @@ export class Instance implements SandboxObserver, CallRunner {
   }
 
   #schedule(): void {
-    if (this.#scheduled || this.#entered > 0 || this.state === 'loading') return
+    if (this.#scheduled || this.#meter.isRunning || this.state === 'loading') return
     this.#scheduled = true
     // After the sockets of this turn have been read, so that one entry serves them all.
     setImmediate(() => {
@@ -238,25 +270,30 @@ export class Instance implements SandboxObserver, CallRunner {
 
   #enter(): void {
     if (this.state === 'ended') return
-    const most = this.#cost < 0 ? 1 : Math.min(LARGEST_BATCH, Math.max(1, Math.floor(BATCH_MS / Math.max(this.#cost, 0.001))))
-    const count = Math.min(most, this.#queue.length, this.#concurrency - this.#inFlight)
+    const count = Math.min(this.#meter.batchSize, this.#queue.length, this.#concurrency - this.#inFlight)
     if (count <= 0) return
     const calls = this.#queue
     this.#queue = count === calls.length ? [] : calls.slice(count)
     const batch: Batch = []
-    // One that failed while it waited has had its answer.
-    const deadline = this.#clock.now() + this.#limits.wallMs
-    for (let i = 0; i < count; i++) if (calls[i]!.phase === 'waiting') this.#submit(calls[i]!, deadline, batch)
+    const entered: Call[] = []
+    const now = this.#clock.now()
+    for (let i = 0; i < count; i++) {
+      const call = calls[i]!
+      // One that failed while it waited has had its answer.
+      if (call.phase !== 'waiting') continue
+      this.#submit(call, now + this.#limits.wallMs, batch)
+      entered.push(call)
+    }
     if (batch.length === 0) {
       if (this.#queue.length > 0) this.#schedule()
       else this.#rest()
       return
     }
-    this.#entered = count
+    this.#meter.entered(entered, now)
     this.#armTimer()
     this.#sandbox.dispatch(batch)
     // Now that the events are on their way, their bodies may follow them.
-    for (let i = 0; i < count; i++) this.#askForBody(calls[i]!)
+    for (const call of entered) this.#askForBody(call)
   }
 
   #submit(call: Call, deadline: number, batch: Batch): void {
@@ -285,64 +322,6 @@ export class Instance implements SandboxObserver, CallRunner {
     call.exchange.grant(INITIAL_CREDIT)
   }
 
-  #emitTo(call: Call, batch: Batch, at: number): void {
-    switch (batch[at]) {
-      case Emit.response:
-      case Emit.head:
-        this.#answer(call, batch, at)
-        break
-      case Emit.chunk:
-        if (!call.write(batch[at + 2] as Uint8Array)) this.#giveUp(call, 'bad_response', 'It wrote on without being given room')
-        break
-      case Emit.end:
-        call.end()
-        break
-      case Emit.broken:
-        call.fail('function_threw')
-        break
-      case Emit.failed:
-        if (call.phase !== 'running' && call.phase !== 'answering') break
-        this.#log(call.event, 'error', (batch[at + 4] as string) || (batch[at + 3] as string))
-        call.fail(failureCode(batch[at + 2] as string))
-        break
-      case Emit.bodyCredit:
-        this.#bodyCredit(call, batch[at + 2] as number)
-        break
-      case Emit.bodyCancel:
-        call.exchange.discardBody()
-        break
-    }
-  }
-
-  #answer(call: Call, batch: Batch, at: number): void {
-    if (call.phase !== 'running') return
-    const status = batch[at + 2] as number
-    const headers = batch[at + 3] as string[]
-    try {
-      if (batch[at] === Emit.head) this.#start(call, status, headers)
-      else call.respond(status, headers, batch[at + 4] as string | Uint8Array | null)
-    } catch (error) {
-      this.#log(call.event, 'error', `bad_response: ${(error as Error).message}`)
-      call.fail('bad_response')
-    }
-  }
-
-  #start(call: Call, status: number, headers: string[]): void {
-    call.start(status, headers)
-    if (call.exchange.method !== 'HEAD' && status !== 204 && status !== 205 && status !== 304) return
-    // Nobody reads this body, and it may have no end.
-    call.end()
-    this.#sandbox.dispatch([Submit.abort, call.event, 'The answer has no body'])
-  }
-
-  /** A guest in hostile hands could ask for a whole body at once, and for more than there is. */
-  #bodyCredit(call: Call, bytes: number): void {
-    const room = Math.min(bytes, call.bodyTaken)
-    if (!(room > 0)) return
-    call.bodyTaken -= room
-    call.exchange.grant(room)
-  }
-
   #done(event: number): void {
     const call = this.#live[event]
     if (call === undefined) return
@@ -354,11 +333,12 @@ export class Instance implements SandboxObserver, CallRunner {
     }
     // A guest that is done without having answered is broken; its client must not wait.
     if (call.phase === 'running' || call.phase === 'answering') call.fail('no_response')
-    this.#release()
+    this.#release(call)
   }
 
-  #release(): void {
+  #release(call: Call): void {
     this.#inFlight--
+    this.#meter.left(call)
     if (this.#queue.length > 0) this.#schedule()
     else this.#rest()
   }
@@ -396,7 +376,7 @@ export class Instance implements SandboxObserver, CallRunner {
     this.#abandoned++
     // A guest that does not let go of its events is replaced, before they fill its memory.
     if (this.#abandoned > this.#concurrency) this.drain()
-    this.#release()
+    this.#release(call)
   }
 
   #owns(call: Call): boolean {
@@ -418,8 +398,4 @@ export class Instance implements SandboxObserver, CallRunner {
 /** Whoever breaks the protocol from within an isolate is its tenant. */
 function answerOf(code: SandboxFailure['code']): ErrorCode {
   return code === 'bad_guest' ? 'function_threw' : code
-}
-
-function failureCode(code: string): ErrorCode {
-  return code === 'no_response' || code === 'bad_response' ? code : 'function_threw'
 }

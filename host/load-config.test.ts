@@ -101,6 +101,29 @@ test('mistakes in the file name line, key, the nearest key and what is allowed, 
   assert.match((await mistakes(t, 'store: ftp://x'))[0]!, /^skep.host.yaml:1: store must be file:DIR or s3:/)
 })
 
+test('outbound lists that mean nothing are refused with the entry and its place, also those of single tenants', async (t) => {
+  const file = `egress:
+  allow: [10.0.0.0/8, 10.0.0.0/33]
+tenants:
+  acme:
+    egress:
+      deny:
+        - evil.example
+        - http://evil.example
+`
+  assert.deepEqual(await mistakes(t, file), [
+    'skep.host.yaml:2: egress.allow.1: "10.0.0.0/33" is no network: what follows / is a number from 0 to 32.',
+    'skep.host.yaml:8: tenants.acme.egress.deny.1: "http://evil.example" is no address, network, host name or *.name, with or without :port.',
+  ])
+  const tenants = JSON.stringify({ acme: { egress: { allow: ['127.1'] } } })
+  const given = { env: { SKEP_EGRESS_DENY: 'a.example,10.0.0.1:0', SKEP_TENANTS: tenants }, flags: { 'egress.allow': '*' } }
+  assert.deepEqual(await mistakes(t, '', given), [
+    '--egress-allow: egress.allow: "*" is no address, network, host name or *.name, with or without :port.',
+    'SKEP_EGRESS_DENY: egress.deny: "10.0.0.1:0" has a port that is not from 1 to 65535.',
+    'SKEP_TENANTS: tenants: "127.1" is no address in its usual notation.',
+  ])
+})
+
 test('mistakes in variables and flags name them', async (t) => {
   const given = { env: { SKEP_API_PORT: 'x', SKEP_S3_ENDPOINT: 'nowhere' }, flags: { workers: '1.5', nonsense: '1' } }
   assert.deepEqual(await mistakes(t, '', given), [

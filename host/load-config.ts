@@ -73,7 +73,11 @@ export async function loadConfig(options: {
       if (text === undefined) continue
       const value = setting.schema.safeParse(fromText(setting.schema, text))
       if (value.success) put(written, parts, value.data)
-      else mistakes.push(`${from}: ${key} must be ${describeSchema(setting.schema)}, not ${shown(text)}.`)
+      else {
+        const own = value.error.issues.filter(({ code }) => code === 'custom')
+        mistakes.push(...own.map(({ message }) => `${from}: ${key}: ${message}`))
+        if (own.length === 0) mistakes.push(`${from}: ${key} must be ${describeSchema(setting.schema)}, not ${shown(text)}.`)
+      }
       origins[key] = from
       delete folders[key]
     }

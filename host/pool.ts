@@ -1,4 +1,5 @@
 import type { SandboxFactory, SandboxFailure, SandboxSpec } from '../sandbox/sandbox.ts'
+import type { Admission } from './admission.ts'
 import { DATA_CODES } from './answer.ts'
 import type { Call } from './call.ts'
 import { systemClock } from './clock.ts'
@@ -23,8 +24,18 @@ export interface PoolOptions {
   maxMemory: number
   /** ms without a call after which an isolate is dropped. */
   idleMs: number
+  admission: Admission
   observer: PoolObserver
+  /** What is remembered of how versions behaved; without it, everything may be loaded. */
+  conduct?: PoolConduct
   clock?: Clock
+}
+
+export interface PoolConduct {
+  /** Why a version is not loaded now, and for how many seconds. */
+  refusal(version: VersionRef): { seconds: number } | undefined
+  /** It was loaded to see how one event goes: others must not follow before that is known. */
+  isProbe(version: VersionRef): boolean
 }
 
 export interface PoolObserver {
@@ -54,6 +65,8 @@ interface Slot {
   /** Counted against the isolates that there may be; false while it waits for room. */
   admitted: boolean
   instance: Instance | undefined
+  /** Loaded for one event; it becomes `instance` when that has gone well. */
+  probe: Instance | undefined
   /** Calls that wait for the load. */
   waiting: Call[]
 }
@@ -70,6 +83,8 @@ export class Pool {
   readonly #slots = new Map<string, Slot>()
   /** Instances without a slot that still finish something. */
   readonly #leaving = new Set<Instance>()
+  /** Loads that are to take over from a slot's instance, by key. */
+  readonly #successors = new Map<string, Slot>()
   readonly #failures = new Map<string, { error: SkepError; count: number; until: number }>()
   readonly #roomWaiters = new Set<() => void>()
   #sweeper: object | undefined
@@ -94,8 +109,30 @@ export class Pool {
     const slot = this.#slots.get(key)
     if (slot === undefined) this.#load(key, version, call)
     else if (slot.instance?.state === 'ready') slot.instance.accept(call)
+    else this.#wait(slot, call)
+  }
+
+  #wait(slot: Slot, call: Call): void {
+    const refusal = this.#options.conduct?.refusal(slot.version)
+    if (refusal !== undefined) {
+      call.fail('quarantined', refusal.seconds)
+      return
+    }
+    this.#settleProbe(slot)
+    if (slot.instance?.state === 'ready') slot.instance.accept(call)
     else if (slot.waiting.length < WAITING_MOST) slot.waiting.push(call)
-    else call.fail('overloaded')
+    else {
+      if (call.use !== undefined) this.#options.admission.usage.limited(call.use, 'concurrency')
+      call.fail('overloaded')
+    }
+  }
+
+  /** One that was tried and did well is an instance like any other. */
+  #settleProbe(slot: Slot): void {
+    if (slot.probe === undefined || this.#options.conduct?.isProbe(slot.version) === true) return
+    slot.instance = slot.probe
+    slot.probe = undefined
+    for (const call of slot.waiting.splice(0)) this.run(slot.version, call)
   }
 
   /** Counts of isolates by state, and their memory in bytes. */
@@ -103,7 +140,8 @@ export class Pool {
     let ready = 0
     let memoryBytes = 0
     let inFlight = 0
-    for (const { instance } of this.#slots.values()) {
+    for (const slot of this.#slots.values()) {
+      const instance = slot.instance ?? slot.probe
       if (instance?.state !== 'ready') continue
       ready++
       memoryBytes += instance.memoryBytes
@@ -122,11 +160,16 @@ export class Pool {
     for (const key of this.#failures.keys()) if (key.startsWith(prefix)) this.#failures.delete(key)
   }
 
+  /** Memory is short: drops what is at rest. */
+  shed(): void {
+    while (this.#evict('memory'));
+  }
+
   /** Takes nothing new, lets everything finish, those that still load included, and ends what is left after `graceMs`. */
   async close(graceMs: number): Promise<void> {
     this.#closed = true
     this.#clock.clearTimeout(this.#sweeper)
-    for (const { instance } of this.#slots.values()) instance?.drain()
+    for (const slot of [...this.#slots.values(), ...this.#successors.values()]) (slot.instance ?? slot.probe)?.drain()
     if (!this.#isEmpty()) {
       await new Promise<void>((resolve) => {
         const timer = this.#clock.setTimeout(resolve, graceMs)
@@ -142,20 +185,27 @@ export class Pool {
   }
 
   #load(key: string, version: VersionRef, call: Call): void {
+    const refusal = this.#options.conduct?.refusal(version)
+    if (refusal !== undefined) {
+      call.fail('quarantined', refusal.seconds)
+      return
+    }
     const failure = this.#failures.get(key)
     if (failure !== undefined && this.#clock.now() < failure.until) {
       call.fail(failure.error.code)
       return
     }
-    const slot: Slot = { key, version, admitted: false, instance: undefined, waiting: [call] }
+    const slot = createSlot(key, version, [call])
     this.#slots.set(key, slot)
     void this.#loadSlot(slot)
   }
 
   async #loadSlot(slot: Slot): Promise<void> {
     try {
-      const instance = await this.#create(slot)
+      const { instance, phases } = await this.#create(slot)
       this.#failures.delete(slot.key)
+      this.#options.observer.coldStart(slot.version, phases)
+      if (this.#options.conduct?.isProbe(slot.version) === true) this.#runProbe(slot, instance)
       for (const call of slot.waiting.splice(0)) {
         // It may have been lost in between: then these load it anew.
         if (instance.state !== 'ready') this.#rerun(slot.version, call)
@@ -169,21 +219,68 @@ export class Pool {
     this.#roomMade()
   }
 
-  async #create(slot: Slot): Promise<Instance> {
+  /** One event, and the answer of those that came with it is that they have to wait for how it goes. */
+  #runProbe(slot: Slot, instance: Instance): void {
+    slot.probe = instance
+    slot.instance = undefined
+    for (const call of slot.waiting.splice(0)) {
+      if (call.phase !== 'waiting') continue
+      if (instance.isIdle && instance.state === 'ready') instance.accept(call)
+      else call.fail('quarantined', 1)
+    }
+    if (instance.isIdle) instance.drain()
+  }
+
+  /**
+   * Loads a version anew, where its factory now wants it. Calls go to the old instance until the new one is ready, and
+   * from then on to the new one; the old one finishes what it has.
+   */
+  #replace(slot: Slot, old: Instance): void {
+    const { key, version } = slot
+    if (this.#closed || this.#successors.has(key) || this.#slots.get(key) !== slot) return
+    const next = createSlot(key, version, [])
+    this.#successors.set(key, next)
+    void this.#create(next)
+      .then(({ instance }) => {
+        const replaces = this.#slots.get(key) === slot && slot.instance === old && old.state === 'ready'
+        // It was lost, or evicted, while this one was loaded.
+        const isFree = !this.#slots.has(key)
+        this.#successors.delete(key)
+        if (replaces) old.drain()
+        if ((replaces || isFree) && instance.state === 'ready' && !this.#closed) this.#slots.set(key, next)
+        if (this.#slots.get(key) !== next || instance.retired) instance.drain()
+      })
+      .catch(() => {
+        this.#successors.delete(key)
+        // Where it is, it cannot stay: it is loaded anew by its next call, whose error is then somebody's to see.
+        if (this.#slots.get(key) === slot) old.drain()
+      })
+      .finally(() => this.#roomMade())
+  }
+
+  async #create(slot: Slot): Promise<{ instance: Instance; phases: { store: number; start: number } }> {
     await this.#makeRoom(slot)
     const began = this.#clock.now()
     const spec = await this.#options.load(slot.version)
     const loaded = this.#clock.now()
-    const instance = new Instance(slot.key, spec, this.#options.factory, this.#clock, {
-      leaving: (leaving) => this.#left(slot, leaving),
-      idle: () => this.#roomMade(),
-      ended: (ended, failure, calls) => this.#ended(slot, ended, failure, calls),
-      log: (_, entry) => this.#options.observer.log(slot.version, entry),
-    })
+    const { factory, admission } = this.#options
+    const use = admission.usage.of(slot.version.tenant, slot.version.function)
+    const instance = new Instance(
+      slot.key,
+      spec,
+      use,
+      { factory, clock: this.#clock, admission },
+      {
+        leaving: (leaving) => this.#left(slot, leaving),
+        idle: () => this.#roomMade(),
+        moving: (moving) => this.#replace(slot, moving),
+        ended: (ended, failure, calls) => this.#ended(slot, ended, failure, calls),
+        log: (_, entry) => this.#options.observer.log(slot.version, entry),
+      },
+    )
     slot.instance = instance
     await instance.load()
-    this.#options.observer.coldStart(slot.version, { store: loaded - began, start: this.#clock.now() - loaded })
-    return instance
+    return { instance, phases: { store: loaded - began, start: this.#clock.now() - loaded } }
   }
 
   /** A call whose isolate was lost before it began. */
@@ -204,7 +301,7 @@ export class Pool {
     if (!this.#closed) this.#options.observer.notLoaded(slot.version, coded, slot.waiting[0]?.requestId ?? '')
     for (const call of slot.waiting.splice(0)) {
       if (coded.code === 'worker_lost' && !this.#closed) this.#rerun(slot.version, call)
-      else call.fail(coded.code)
+      else call.fail(coded.code, coded.details?.retryAfter as number | undefined)
     }
   }
 
@@ -222,7 +319,7 @@ export class Pool {
   }
 
   #isEmpty(): boolean {
-    return this.#slots.size === 0 && this.#leaving.size === 0
+    return this.#slots.size === 0 && this.#leaving.size === 0 && this.#successors.size === 0
   }
 
   /** An isolate is at rest or gone: whoever waits the longest looks again. */
@@ -257,6 +354,7 @@ export class Pool {
     while (this.stats().memoryBytes > this.#options.maxMemory) if (!this.#evict('memory')) return false
     let count = this.#leaving.size
     for (const { admitted } of this.#slots.values()) if (admitted) count++
+    for (const { admitted } of this.#successors.values()) if (admitted) count++
     return count < this.#options.maxIsolates || this.#evict('count')
   }
 
@@ -285,7 +383,9 @@ export class Pool {
   #sweep(): void {
     const now = this.#clock.now()
     const before = now - this.#options.idleMs
-    for (const { instance } of this.#slots.values()) {
+    for (const slot of this.#slots.values()) {
+      this.#settleProbe(slot)
+      const { instance } = slot
       if (instance?.state !== 'ready' || !instance.isIdle || instance.lastUsed > before) continue
       instance.drain()
       this.#options.observer.evicted('idle')
@@ -293,6 +393,10 @@ export class Pool {
     while (this.stats().memoryBytes > this.#options.maxMemory && this.#evict('memory'));
     for (const [key, { until }] of this.#failures) if (until + RETRY_MOST < now) this.#failures.delete(key)
   }
+}
+
+function createSlot(key: string, version: VersionRef, waiting: Call[]): Slot {
+  return { key, version, admitted: false, instance: undefined, probe: undefined, waiting }
 }
 
 /** Made once for a reference: a fresh text is to be joined, hashed and compared for every request. */

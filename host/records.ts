@@ -78,6 +78,8 @@ const limits = z.strictObject({
 export const versionSettings = z.strictObject({
   vars: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/), z.string()).default({}),
   limits: limits.default({}),
+  /** Where it is to run at least: it may ask to be kept further from others than the host would keep it. */
+  placement: z.enum(['cell', 'solo']).optional(),
   /** A word of the author's own for this version. */
   tag: z.string().max(100).default(''),
 })

@@ -4,14 +4,19 @@ import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { AggregatorRegistry, Counter, Gauge, Registry as MetricsRegistry } from 'prom-client'
+import { childCommand, offerToKernel } from './child-command.ts'
 import { childEnvironment } from './child-env.ts'
+import type { ConductBook } from './conduct-book.ts'
+import { changeOf } from './conduct-book.ts'
+import { versionKey } from './conduct.ts'
 import type { Config } from './config.ts'
 import { SkepError } from './errors.ts'
+import { Heartbeat } from './heartbeat.ts'
 import type { Credential } from './listener/certificates.ts'
 import type { Log } from './log.ts'
-import type { Taint } from '../sandbox/sandbox.ts'
 import type { Notice } from './registry.ts'
 import type { FromWorker, ToWorker, WorkerStats } from './supervision.ts'
+import type { UsageLine } from './usage.ts'
 
 const ENTRY = join(import.meta.dirname, import.meta.filename.endsWith('.ts') ? 'worker-main.ts' : 'worker-main.js')
 
@@ -25,6 +30,8 @@ const RESTART_MOST = 10_000
 const HEALTHY = 10_000
 /** What a drain may take beyond its own bound before the process is killed, ms. */
 const KILL_MARGIN = 5_000
+/** The kernel's score of a worker when memory runs out: after cells, before the supervisor. */
+const OOM_SCORE = 250
 
 type Metrics = FromWorker & { type: 'metrics' }
 
@@ -33,21 +40,28 @@ interface Member {
   /** starting → listening → leaving → gone */
   state: 'starting' | 'listening' | 'leaving'
   startedAt: number
+  heart: Heartbeat | undefined
+  /** What runs in it, as far as it was heard of. */
+  active: { name: string; version: string }[]
+  /** Versions that it was given to try, by key. */
+  tries: Map<string, { name: string; version: string }>
 }
 
 /**
- * Starts the workers, watches them, and replaces those that end or are tainted. They share the data port.
+ * Starts the workers, watches them, and replaces those that end, hang or are tainted. They share the data port, and the
+ * record of conduct that this process keeps.
  * Uses Node's cluster module, so there is one in a process.
  */
 export class Supervisor {
   #config: Config
   readonly #log: Log
+  readonly #book: ConductBook
   readonly #members = new Set<Member>()
   readonly #metricsWaiters = new Map<number, (reply: Metrics) => void>()
   readonly #registry = new MetricsRegistry()
   readonly #restarts = new Counter({
     name: 'skep_worker_restarts_total',
-    help: 'Workers that were replaced: crash, taint, or reload of the configuration.',
+    help: 'Workers that were replaced: crash, taint, hung, memory, or reload of the configuration.',
     labelNames: ['reason'] as const,
     registers: [this.#registry],
   })
@@ -60,14 +74,18 @@ export class Supervisor {
   #closing = false
   #restartTimers = new Set<NodeJS.Timeout>()
 
-  private constructor(config: Config, log: Log) {
+  private constructor(config: Config, log: Log, book: ConductBook) {
     this.#config = config
     this.#log = log
+    this.#book = book
+    book.watch((change) => {
+      for (const member of this.#members) post(member, { type: 'standing', changes: [change] })
+    })
   }
 
   /** Rejects with `port_in_use`, `invalid_config` and the like when the first worker cannot serve. */
-  static async start(config: Config, log: Log, credentials: Credential[] = []): Promise<Supervisor> {
-    const supervisor = new Supervisor(config, log)
+  static async start(config: Config, log: Log, book: ConductBook, credentials: Credential[] = []): Promise<Supervisor> {
+    const supervisor = new Supervisor(config, log, book)
     supervisor.#port = await claimPort(config.port, config.address, 'data port', '--port')
     if (credentials.length > 0) {
       const port = await claimPort(config.tls.port, config.address, 'TLS port', '--tls-port')
@@ -75,12 +93,6 @@ export class Supervisor {
       if (port === supervisor.#port) throw new SkepError('invalid_config', `port and tls.port are both ${port}: choose another.`)
       supervisor.#tls = { port, credentials }
     }
-    cluster.setupPrimary({
-      exec: ENTRY,
-      execArgv: ['--no-node-snapshot', '--disable-warning=ExperimentalWarning'],
-      args: [],
-      serialization: 'advanced',
-    })
     try {
       const reason = await supervisor.#startMember()
       log.info({ port: supervisor.#port, workers: config.workers }, reason)
@@ -118,6 +130,11 @@ export class Supervisor {
     for (const member of this.#members) post(member, { type: 'notice', notice })
   }
 
+  /** A version is on its way that nobody has run yet: every worker has a process for it when it comes. */
+  warm(cordon: string): void {
+    for (const member of this.#members) post(member, { type: 'warm', cordon })
+  }
+
   /** Every worker's metrics and this process's own, merged, in Prometheus' text format; and what each worker holds. */
   async metrics(own: MetricsRegistry[] = []): Promise<{ text: string; workers: (WorkerStats & { pid: number })[] }> {
     this.#workers.set(this.pids.length)
@@ -127,6 +144,13 @@ export class Supervisor {
     const mine = await Promise.all([this.#registry, ...own].map((registry) => registry.getMetricsAsJSON()))
     const merged = AggregatorRegistry.aggregate([...known.map((reply) => reply.metrics), ...mine] as never)
     return { text: await merged.metrics(), workers: known.map(({ stats, pid }) => ({ pid, ...stats })) }
+  }
+
+  /** What functions use, by worker: of all tenants or of one. */
+  async usage(tenant: string | undefined): Promise<UsageLine[]> {
+    const listening = [...this.#members].filter((member) => member.state !== 'starting')
+    const replies = await Promise.all(listening.map((member) => this.#askMetrics(member, tenant ?? '*')))
+    return replies.flatMap((reply) => reply?.usage ?? [])
   }
 
   /** Replaces the workers one by one with ones of this configuration: each listens before the old one drains. */
@@ -150,10 +174,12 @@ export class Supervisor {
     await Promise.all(ends)
   }
 
-  #startMember(): Promise<string> {
-    const worker = cluster.fork(childEnvironment())
-    const member: Member = { worker, state: 'starting', startedAt: performance.now() }
+  async #startMember(): Promise<string> {
+    const worker = fork()
+    const startedAt = performance.now()
+    const member: Member = { worker, state: 'starting', startedAt, heart: undefined, active: [], tries: new Map() }
     this.#members.add(member)
+    if (worker.process.pid !== undefined) offerToKernel(worker.process.pid, OOM_SCORE)
     return new Promise((resolve, reject) => {
       const patience = setTimeout(() => {
         reject(new SkepError('internal', `A worker did not listen within ${START_PATIENCE} ms`))
@@ -163,29 +189,98 @@ export class Supervisor {
         if (message.type === 'listening') {
           clearTimeout(patience)
           member.state = 'listening'
+          member.heart = this.#watch(member)
           resolve(message.reason)
         } else if (message.type === 'failed') {
           reject(new SkepError(message.code, message.message))
           worker.process.kill('SIGKILL')
-        } else if (message.type === 'tainted') {
-          void this.#replace(member, message.taint)
         } else {
-          this.#metricsWaiters.get(message.id)?.(message)
+          this.#receive(member, message)
         }
+      })
+      // It could not be forked: no descriptors, no processes, no memory. Then there is no 'exit'.
+      worker.on('error', (error) => {
+        if (worker.process.pid !== undefined) return
+        clearTimeout(patience)
+        this.#members.delete(member)
+        delete cluster.workers?.[worker.id]
+        reject(new SkepError('internal', `A worker could not be started: ${error.message}`, { cause: error }))
       })
       worker.once('exit', (code, signal) => {
         clearTimeout(patience)
         this.#members.delete(member)
+        member.heart?.stop()
+        for (const { name, version } of member.tries.values()) this.#book.abandoned(name, version)
         reject(new SkepError('internal', `A worker ended before it listened (${signal ?? code})`))
         if (member.state === 'listening') this.#crashed(member, signal ?? String(code))
       })
-      post(member, { type: 'start', config: this.#config, port: this.#port, ...(this.#tls && { tls: this.#tls }) })
+      const known = this.#book.records().map(changeOf)
+      post(member, { type: 'start', config: this.#config, port: this.#port, known, tls: this.#tls })
     })
+  }
+
+  #receive(member: Member, message: Exclude<FromWorker, { type: 'listening' | 'failed' }>): void {
+    const book = this.#book
+    switch (message.type) {
+      case 'metrics':
+        this.#metricsWaiters.get(message.id)?.(message)
+        break
+      case 'pong':
+        member.heart?.answered()
+        break
+      case 'active':
+        member.active = message.versions
+        break
+      case 'tainted':
+        void this.#replace(member, 'taint', { taint: message.taint })
+        break
+      case 'over_memory':
+        void this.#replace(member, 'memory', { rssBytes: message.rssBytes, largest: message.largest })
+        break
+      case 'ran':
+        for (const { name, version, clean, cpuMs } of message.reports) {
+          if (clean > 0) member.tries.delete(versionKey(name, version))
+          book.ran(name, version, clean, cpuMs)
+        }
+        break
+      case 'offence':
+        member.tries.delete(versionKey(message.name, message.version))
+        book.offence(message.name, message.version, message.report)
+        break
+      case 'abandoned':
+        member.tries.delete(versionKey(message.name, message.version))
+        book.abandoned(message.name, message.version)
+        break
+      case 'ask':
+        this.#admit(member, message)
+        break
+    }
+  }
+
+  #admit(member: Member, { id, name, version }: FromWorker & { type: 'ask' }): void {
+    const refusal = this.#book.ask(name, version)
+    const record = this.#book.recordsOf(name).find((one) => one.version === version)!
+    if (refusal === undefined && record.state === 'half_open') member.tries.set(versionKey(name, version), { name, version })
+    post(member, { type: 'admitted', id, change: changeOf(record), refusal })
+  }
+
+  #watch(member: Member): Heartbeat {
+    return new Heartbeat({
+      beat: () => post(member, { type: 'ping' }),
+      hung: (seconds) => void this.#replace(member, 'hung', { seconds }),
+    })
+  }
+
+  /** It ended, or does not answer, while these ran in it: each is kept alone until it has shown that it was not the one. */
+  #suspect(member: Member, message: string): void {
+    for (const { name, version } of member.active.splice(0))
+      this.#book.offence(name, version, { kind: 'process_lost', message, alone: false })
   }
 
   #crashed(member: Member, how: string): void {
     this.#restarts.inc({ reason: 'crash' })
     if (this.#closing) return
+    this.#suspect(member, `A worker ended (${how}) while it ran there`)
     this.#crashes = performance.now() - member.startedAt > HEALTHY ? 1 : this.#crashes + 1
     const pause = Math.min(RESTART_MOST, RESTART_FIRST * 2 ** (this.#crashes - 1))
     this.#log.error({ pid: member.worker.process.pid, how, pauseMs: pause }, 'a worker ended by itself and is started again')
@@ -206,28 +301,35 @@ export class Supervisor {
     this.#restartTimers.add(timer)
   }
 
-  async #replace(member: Member, taint: Taint): Promise<void> {
+  /** The new one listens before the old one goes. */
+  async #replace(member: Member, reason: 'taint' | 'memory' | 'hung', details: object): Promise<void> {
     if (member.state !== 'listening' || this.#closing) return
     member.state = 'leaving'
-    this.#log.warn({ pid: member.worker.process.pid, taint }, 'a worker is tainted and is replaced')
-    this.#restarts.inc({ reason: 'taint' })
+    this.#log.warn({ pid: member.worker.process.pid, reason, ...details }, 'a worker is replaced')
+    this.#restarts.inc({ reason })
     try {
       await this.#startMember()
     } catch (error) {
       this.#log.error({ err: error }, 'a worker could not be replaced at once')
       this.#startLater(RESTART_FIRST)
     }
-    this.#drain(member)
+    if (reason !== 'hung') {
+      this.#drain(member)
+      return
+    }
+    this.#suspect(member, 'A worker did not answer any more while it ran there')
+    member.worker.process.kill('SIGKILL')
   }
 
   #drain(member: Member): void {
     member.state = 'leaving'
+    member.heart?.stop()
     post(member, { type: 'drain' })
     const kill = setTimeout(() => member.worker.process.kill('SIGKILL'), this.#config.drainMs + KILL_MARGIN)
     member.worker.once('exit', () => clearTimeout(kill))
   }
 
-  async #askMetrics(member: Member): Promise<(Metrics & { pid: number }) | undefined> {
+  async #askMetrics(member: Member, usageOf?: string): Promise<(Metrics & { pid: number }) | undefined> {
     const id = ++this.#lastMetrics
     const reply = await new Promise<Metrics | undefined>((resolve) => {
       const timer = setTimeout(resolve, METRICS_PATIENCE, undefined)
@@ -235,10 +337,25 @@ export class Supervisor {
         clearTimeout(timer)
         resolve(message)
       })
-      post(member, { type: 'metrics', id })
+      post(member, { type: 'metrics', id, ...(usageOf === undefined ? {} : { usageOf }) })
     })
     this.#metricsWaiters.delete(id)
     return reply === undefined ? undefined : { ...reply, pid: member.worker.process.pid! }
+  }
+}
+
+/** Whose end is bound to this process's; see `childCommand`. */
+function fork(): Worker {
+  const { command, before, after } = childCommand()
+  const execArgv = [...before, '--no-node-snapshot', '--disable-warning=ExperimentalWarning']
+  cluster.setupPrimary({ exec: ENTRY, execArgv, args: after, serialization: 'advanced' })
+  // The cluster module starts what this names, and has no setting for it.
+  const node = process.execPath
+  process.execPath = command
+  try {
+    return cluster.fork(childEnvironment())
+  } finally {
+    process.execPath = node
   }
 }
 

@@ -1,19 +1,30 @@
 import { availableParallelism } from 'node:os'
 import { createInlineFactory } from '../sandbox/inline.ts'
-import { CellFactory } from './cell.ts'
+import type { Taint } from '../sandbox/sandbox.ts'
+import { watchParent } from '../sandbox/parent-watch.ts'
+import { WATCH_PARENT } from './child-command.ts'
+import { ConductMirror } from './conduct-mirror.ts'
+import { hostEgress } from './config.ts'
 import { SkepError } from './errors.ts'
+import { memoryBounds } from './guard.ts'
 import { HostCore } from './host.ts'
 import { listen } from './listener/choose.ts'
 import type { Exchange, Listener } from './listener/listener.ts'
 import { listenTls, type TlsListener } from './listener/tls.ts'
 import { createLog } from './log.ts'
 import { Counters } from './metrics.ts'
+import { PlacedFactory } from './placed-factory.ts'
 import { openStore } from './store/open.ts'
 import type { FromWorker, ToWorker } from './supervision.ts'
 
 /** A worker: a process with a listener and the isolates placed inline in it, or with cells of its own. */
 
+/** Between two looks at the memory of this process, ms. */
+const GUARD_EVERY = 1_000
+
 const counters = new Counters()
+const mirror = new ConductMirror((message) => send(message))
+let factory: PlacedFactory | undefined
 let core: HostCore | undefined
 let listener: Listener | undefined
 let tls: TlsListener | undefined
@@ -25,6 +36,7 @@ process.on('SIGINT', () => {})
 process.on('SIGTERM', () => {})
 // Without its supervisor nobody would replace, drain or reload it, and its port would stay taken.
 process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'))
+if (process.argv.includes(WATCH_PARENT)) watchParent()
 process.on('message', (message: ToWorker) => void receive(message))
 
 function send(message: FromWorker): void {
@@ -48,26 +60,53 @@ async function receive(message: ToWorker): Promise<void> {
     case 'metrics': {
       const stats = core?.stats() ?? { ready: 0, loading: 0, draining: 0, memoryBytes: 0, inFlight: 0 }
       counters.isolates(stats)
+      if (factory !== undefined) counters.cells(factory.counts())
       const metrics = (await counters.registry.getMetricsAsJSON()) as never
-      send({ type: 'metrics', id: message.id, metrics, stats: { ...stats, rssBytes: process.memoryUsage.rss() } })
+      const reply = {
+        type: 'metrics',
+        id: message.id,
+        metrics,
+        stats: { ...stats, rssBytes: process.memoryUsage.rss() },
+      } as const
+      const { usageOf } = message
+      if (usageOf === undefined) send(reply)
+      else send({ ...reply, usage: counters.usage.report(usageOf === '*' ? undefined : usageOf) })
       break
     }
+    case 'warm':
+      factory?.warm(message.cordon)
+      break
+    case 'ping':
+      send({ type: 'pong' })
+      break
     case 'drain':
       await drain()
       break
+    default:
+      mirror.receive(message)
   }
 }
 
-async function start({ config, port, tls: secure }: ToWorker & { type: 'start' }): Promise<void> {
+async function start({ config, port, known, tls: secure }: ToWorker & { type: 'start' }): Promise<void> {
   drainMs = config.drainMs
   const log = await createLog({ level: config.log.level, name: `worker ${process.pid}` })
   const store = await openStore(config.store ?? `file:${config.data}/store`, { s3: config.s3 })
+  mirror.receive({ type: 'standing', changes: known })
+  const memory = memoryBounds(config)
+  const egress = hostEgress(config, port, secure?.port)
   const cores = Math.max(1, Math.floor(availableParallelism() / config.workers))
-  const factory =
-    config.placement === 'cell'
-      ? new CellFactory({ egress: config.egress, log, cores })
-      : await createInlineFactory({ egress: config.egress, cores, tainted: (taint) => send({ type: 'tainted', taint }) })
-  core = new HostCore({ config, store, factory, log, counters })
+  const tainted = (taint: Taint) => {
+    factory!.tainted(taint)
+    send({ type: 'tainted', taint })
+  }
+  const isInline = config.placement === 'inline' || config.placement === 'adaptive'
+  const inline = isInline ? { inline: await createInlineFactory({ egress, cores, tainted }) } : {}
+  factory = new PlacedFactory({
+    ...{ placement: config.placement, egress, log, cores, conduct: mirror, ...inline, memory },
+    active: (versions) => send({ type: 'active', versions }),
+  })
+  core = new HostCore({ config, store, factory, conduct: mirror, log, counters, cores })
+  if (isInline) guardMemory(core, factory, memory)
   process.on('uncaughtException', (error) => log.fatal({ err: error }, 'an exception that nobody caught: always a bug of skep'))
   process.on('unhandledRejection', (error) => log.fatal({ err: error }, 'a rejection that nobody handled: always a bug of skep'))
   const options = {
@@ -84,6 +123,19 @@ async function start({ config, port, tls: secure }: ToWorker & { type: 'start' }
     tls = await listenTls({ ...options, port: secure.port, tls: { credentials: secure.credentials, minVersion } })
   }
   send({ type: 'listening', port: listener.port, listener: listener.kind, reason: chosen.reason })
+}
+
+/** Cells are watched by the process that started them; this is for what the worker holds itself. */
+function guardMemory(core: HostCore, factory: PlacedFactory, { soft, hard }: { soft: number; hard: number }): void {
+  const timer = setInterval(() => {
+    const rssBytes = process.memoryUsage.rss()
+    if (rssBytes <= soft) return
+    core.shed()
+    const largest = factory.retireLargest()
+    if (rssBytes <= hard) return
+    send({ type: 'over_memory', rssBytes, largest: largest?.name ?? '' })
+    clearInterval(timer)
+  }, GUARD_EVERY).unref()
 }
 
 async function drain(): Promise<void> {

@@ -29,6 +29,10 @@ export class Budget {
     this.#live.delete(event)
   }
 
+  has(event: number): boolean {
+    return this.#live.has(event)
+  }
+
   get live(): number {
     return this.#live.size
   }

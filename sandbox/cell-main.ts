@@ -2,7 +2,9 @@ import { Socket } from 'node:net'
 import { SkepError } from '../host/errors.ts'
 import { Channel } from './cell-protocol.ts'
 import type { FromCell, ToCell } from './cell-protocol.ts'
+import { WATCH_PARENT } from '../host/child-command.ts'
 import { createInlineFactory } from './inline.ts'
+import { watchParent } from './parent-watch.ts'
 import type { Sandbox, SandboxFactory, Taint } from './sandbox.ts'
 
 /** A cell: a process that holds isolates and nothing else. File descriptor 3 leads to its parent, and it ends with it. */
@@ -17,6 +19,8 @@ const early: ToCell[] = []
 process.on('SIGINT', () => {})
 process.on('SIGTERM', () => {})
 
+if (process.argv.includes(WATCH_PARENT)) watchParent()
+
 const channel = new Channel<FromCell, ToCell>(
   new Socket({ fd: PARENT, readable: true, writable: true }),
   receive,
@@ -27,6 +31,10 @@ const channel = new Channel<FromCell, ToCell>(
 function receive(message: ToCell): void {
   if (message.type === 'configure') {
     void configure(message)
+    return
+  }
+  if (message.type === 'ping') {
+    channel.send({ type: 'pong', rssBytes: process.memoryUsage.rss() })
     return
   }
   if (factory === undefined) {

@@ -14,6 +14,8 @@ export type ToCell =
   | { type: 'create'; sandbox: number; spec: SandboxSpec }
   | { type: 'dispatch'; sandbox: number; batch: Batch }
   | { type: 'dispose'; sandbox: number }
+  /** Answered by `pong`, as soon as its event loop turns. */
+  | { type: 'ping' }
 
 export type FromCell =
   | { type: 'ready'; sandbox: number; report: StartReport }
@@ -23,11 +25,13 @@ export type FromCell =
   | { type: 'retire'; sandbox: number }
   | { type: 'ended'; sandbox: number; failure: SandboxFailure }
   | { type: 'tainted'; taint: Taint }
+  | { type: 'pong'; rssBytes: number }
 
 /** Why this is no message of a cell's; '' when it is one. Batches are checked by `checkBatch`. */
 export function checkFromCell(message: FromCell): string {
   if (typeof message !== 'object' || message === null) return 'a message is no object'
   if (message.type === 'tainted') return isTaint(message.taint) ? '' : 'tainted is malformed'
+  if (message.type === 'pong') return isCount(message.rssBytes) ? '' : 'pong is malformed'
   if (!Number.isSafeInteger(message.sandbox)) return 'a message of no sandbox'
   switch (message.type) {
     case 'ready':

@@ -33,13 +33,14 @@ const LAST_EVENT_MESSAGE = Emit.log
 export function checkBatch(batch: unknown): string {
   if (!Array.isArray(batch)) return 'a batch is not an array'
   for (let at = 0; at < batch.length;) {
-    const type = batch[at] as number
-    const shape = SHAPES[type]
-    if (typeof type !== 'number' || shape === undefined || shape.length === 0) return 'a message of an unknown type'
+    const type: unknown = batch[at]
+    // Asked before it is used as an index: an object's own `toString`, which may be anything, would be asked for its name.
+    const shape = typeof type === 'number' ? SHAPES[type] : undefined
+    if (shape === undefined || shape.length === 0) return 'a message of an unknown type'
     for (let i = 0; i < shape.length; i++)
-      if (!fits(shape[i]!, batch[at + 1 + i])) return `message ${type}: field ${i + 1} is wrong`
+      if (!fits(shape[i]!, batch[at + 1 + i])) return `message ${String(type)}: field ${i + 1} is wrong`
     at += shape.length + 1
-    if (at > batch.length) return `message ${type} is cut off`
+    if (at > batch.length) return `message ${String(type)} is cut off`
   }
   return ''
 }

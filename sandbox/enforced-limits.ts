@@ -55,6 +55,10 @@ export class EnforcedLimits implements LimitEnforcer {
     return this.#budget.live
   }
 
+  isLive(event: number): boolean {
+    return this.#budget.has(event)
+  }
+
   starting(cpuMs: number): void {
     this.#cpuMs = cpuMs
     this.#startedAt = cpuMs

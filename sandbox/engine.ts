@@ -1,3 +1,5 @@
+import { performance } from 'node:perf_hooks'
+import { setTimeout as delay } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import ivm from 'isolated-vm'
 import { ownBytes } from './bytes.ts'
@@ -56,6 +58,8 @@ class V8Isolate {
   readonly #collect: ivm.Reference
   readonly #progress = new Int32Array(new SharedArrayBuffer(4 * PROGRESS_WORDS))
   #dispatch: ivm.Reference | undefined
+  /** Something of the tenant's may be running. */
+  #inside = false
 
   constructor(options: IsolateOptions, snapshot: ivm.ExternalCopy<ArrayBuffer>) {
     this.#isolate = new ivm.Isolate({
@@ -88,8 +92,9 @@ class V8Isolate {
     source: { code: string; filename: string; async: boolean; modules: Record<string, Uint8Array> },
     timeoutMs: number,
   ): Promise<RunOutcome> {
-    return this.#run(async () => {
-      await this.#setModules(source.modules)
+    this.#inside = true
+    const outcome = await this.#run(async () => {
+      await this.#setModules(source.modules, timeoutMs)
       const script = await this.#isolate.compileScript(source.code, { filename: source.filename })
       const exports = await script.run(this.#context, { reference: true, timeout: timeoutMs })
       script.release()
@@ -97,18 +102,45 @@ class V8Isolate {
       this.#start.release()
       this.#skep.release()
     })
+    this.#inside = false
+    return outcome
   }
 
   /** Enters the isolate with a batch. `now`: ms since 1970, what its clock shows until the next entry. */
   async dispatch(now: number, batch: Batch, timeoutMs: number): Promise<RunOutcome> {
     this.#progress[Progress.begun] = 0
+    this.#inside = true
     try {
       // No closure and no second promise: isolated-vm captures the stack at every call, and pays for each frame.
       await this.#dispatch!.apply(undefined, [now, batch], { timeout: timeoutMs, arguments: COPY })
       return OK
     } catch (error) {
-      return outcomeOf(error, this.#isolate)
+      const outcome = outcomeOf(error, this.#isolate)
+      return outcome.kind === 'threw' ? await this.#settle(outcome, timeoutMs) : outcome
+    } finally {
+      this.#inside = false
     }
+  }
+
+  /**
+   * A rejection that nobody handled: isolated-vm has read the message and stack of what was thrown, which runs getters of
+   * the tenant's after the entry and under no limit (`comesToRest` is for those that do not return). They may have left
+   * microtasks and further rejections behind, which the next entry would run, on the thread of the host if it is a
+   * synchronous one. So the isolate is entered under the limit until nothing is left.
+   */
+  async #settle(outcome: RunOutcome, timeoutMs: number): Promise<RunOutcome> {
+    for (let round = 0; round < SETTLE_ROUNDS; round++) {
+      const left = await this.#run(() => this.#flush.apply(undefined, [], { timeout: timeoutMs }))
+      if (left.kind === 'ok') return outcome
+      if (left.kind !== 'threw') return left
+    }
+    return { kind: 'timeout' }
+  }
+
+  /** Whether what runs ends within so many ms, after `dispose`. If not, V8 cannot stop it. */
+  async comesToRest(ms: number): Promise<boolean> {
+    for (const until = performance.now() + ms; this.#inside && performance.now() < until;) await delay(10)
+    return !this.#inside
   }
 
   /** How many events of the last batch had begun, as the guest says. Read from shared memory: see `flush`. */
@@ -135,7 +167,7 @@ class V8Isolate {
     return this.#isolate.isDisposed ? 0 : Number(this.#isolate.cpuTime) / 1e6
   }
 
-  /** Bytes in use, garbage and memory outside the heap included. Only while it is at rest: it waits for a running isolate. */
+  /** Bytes in use: garbage, memory outside the heap and what only the guest knows of included. Only while it is at rest: it waits for a running isolate. */
   memoryBytes(): number {
     try {
       const { used_heap_size, externally_allocated_size } = this.#isolate.getHeapStatisticsSync()
@@ -154,11 +186,11 @@ class V8Isolate {
     }
   }
 
-  async #setModules(modules: Record<string, Uint8Array>): Promise<void> {
+  async #setModules(modules: Record<string, Uint8Array>, timeoutMs: number): Promise<void> {
     const names = Object.keys(modules)
     if (names.length === 0) return
     const copy = new ivm.ExternalCopy(names.map((name) => [name, ownBytes(modules[name]!).buffer, name.endsWith('.wasm')]))
-    await this.#context.evalClosure(SET_MODULES, [copy.copyInto({ release: true })])
+    await this.#context.evalClosure(SET_MODULES, [copy.copyInto({ release: true })], { timeout: timeoutMs })
   }
 
   async #run(work: () => Promise<unknown>): Promise<RunOutcome> {
@@ -174,10 +206,13 @@ class V8Isolate {
 /** V8 counts what lies outside its heap, and looks for garbage once it has grown by 64 MB. */
 const COLLECT_BYTES = 96 * 1_048_576
 
+/** Of unhandled rejections that bring about another: a few are a mistake, more are meant. */
+const SETTLE_ROUNDS = 4
+
 const OK: RunOutcome = { kind: 'ok' }
 const COPY = { copy: true } as const
 
-/** Wasm is compiled here, synchronously: the asynchronous `WebAssembly.compile` does not settle in isolated-vm 7.0.1. */
+/** Wasm is compiled by the prelude's `WebAssembly.Module`, which bounds its memories. */
 const SET_MODULES = `
 const modules = { __proto__: null }
 for (const [name, bytes, isWasm] of $0) modules[name] = isWasm ? new WebAssembly.Module(bytes) : bytes
@@ -193,7 +228,10 @@ function outcomeOf(error: unknown, isolate: ivm.Isolate): RunOutcome {
 
 /** What a tenant throws is copied by isolated-vm: an Error's message and stack as strings, or any plain value. */
 function readError(error: unknown): { message: string; stack: string } {
-  if (error instanceof Error) return { message: String(error.message), stack: String(error.stack ?? error.message) }
-  const text = typeof error === 'string' ? error : `a thrown ${typeof error}`
+  if (error instanceof Error) return { message: cut(String(error.message)), stack: cut(String(error.stack ?? error.message)) }
+  const text = typeof error === 'string' ? cut(error) : `a thrown ${typeof error}`
   return { message: text, stack: text }
 }
+
+/** What a tenant throws may be as long as its memory allows; it goes into a log line. */
+const cut = (text: string) => text.slice(0, 16_384)

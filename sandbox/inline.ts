@@ -5,7 +5,7 @@ import { Engine } from './engine.ts'
 import { IsolateSandbox } from './isolate.ts'
 import { Lanes } from './lanes.ts'
 import type { Limits } from './limits.ts'
-import { EgressRules } from './operations/egress.ts'
+import { Network } from './operations/network.ts'
 import type { Egress } from './operations/egress.ts'
 import { loadPrelude } from './prelude.ts'
 import type { Sandbox, SandboxFactory, Taint } from './sandbox.ts'
@@ -28,7 +28,7 @@ export async function createInlineFactory(options: {
   }
   const context = {
     engine: new Engine(await loadPrelude()),
-    egress: new EgressRules(options.egress),
+    network: new Network(options.egress),
     lanes: new Lanes(options.cores ?? availableParallelism()),
     tainted: options.tainted,
     createLimits: (limits: Limits) => new EnforcedLimits(limits),

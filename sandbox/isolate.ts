@@ -8,7 +8,7 @@ import type { Engine, EngineIsolate, RunOutcome } from './engine.ts'
 import type { Lanes, Pass } from './lanes.ts'
 import type { Breach, LimitEnforcer } from './limit-enforcer.ts'
 import type { Limits } from './limits.ts'
-import type { EgressRules } from './operations/egress.ts'
+import type { Network } from './operations/network.ts'
 import { Operations } from './operations/operations.ts'
 import { EMIT_FIELDS, Emit, Submit, SUBMIT_FIELDS } from './protocol.ts'
 import type { Batch } from './protocol.ts'
@@ -19,6 +19,9 @@ const FILENAME = 'file:///bundle.js'
 
 const MEGABYTE = 1_048_576
 
+/** Wall time, ms, within which code that V8 can stop does stop once its isolate is disposed of, on a busy machine as well. */
+const REST_MS = 2_000
+
 /** Wall time for sending what is ready, ms, after a run was stopped. */
 const FLUSH_MS = 20
 
@@ -27,7 +30,7 @@ const COLLECT_MS = 1_000
 
 export interface IsolateContext {
   engine: Pick<Engine, 'createIsolate'>
-  egress: EgressRules
+  network: Network
   lanes: Lanes
   /** This process holds an isolate that V8 lost control of, and should be replaced. */
   tainted: (taint: Taint) => void
@@ -87,9 +90,15 @@ export class IsolateSandbox implements Sandbox {
     this.#observer = observer
     this.#mapStack = createStackMapper(spec.bundle.sourceMap, FILENAME)
     const submit = (batch: Batch) => this.#submit(batch)
-    this.#operations = new Operations(spec.limits, context.egress, submit)
     this.#timers = new Timers(spec.limits.timers, submit)
     this.#limits = context.createLimits(spec.limits)
+    this.#operations = new Operations({
+      limits: spec.limits,
+      network: context.network.enter(spec.tenant, spec.egress),
+      loopId: spec.loopId,
+      submit,
+      isLive: (event) => this.#limits.isLive(event),
+    })
     this.#isolate = context.engine.createIsolate({
       heapMb: this.#limits.heapMb,
       onCatastrophicError: (message) => this.#lost(message),
@@ -105,7 +114,7 @@ export class IsolateSandbox implements Sandbox {
     if (this.#state !== 'ready') return
     const now = performance.now()
     for (const event of eventsOf(batch)) this.#limits.eventBegan(event, now)
-    this.#operations.setLive(this.#limits.live)
+    this.#operations.dispatched(batch, this.#limits.live)
     this.#dispatched = true
     this.#submit(batch)
   }
@@ -303,8 +312,9 @@ export class IsolateSandbox implements Sandbox {
         this.#watchdog = setTimeout(look, verdict)
         return
       }
-      this.#taint('unstoppable', verdict.message)
+      // To dispose of an isolate also stops code that runs after its entry, for the host's sake, where no limit reaches.
       this.#breached(verdict)
+      void this.#isolate.comesToRest(REST_MS).then((rests) => rests || this.#taint('unstoppable', verdict.message))
     }
     this.#watchdog = setTimeout(look, timeoutMs + this.#limits.graceMs)
     return timeoutMs

@@ -28,6 +28,9 @@ export interface LimitEnforcer {
   /** Events that have begun and not ended. */
   readonly live: number
 
+  /** Whether this is one of them. */
+  isLive(event: number): boolean
+
   /** Before the bundle is compiled. `cpuMs`: what the isolate has used up to now, which nobody pays for. */
   starting(cpuMs: number): void
 

@@ -89,7 +89,7 @@ export const EMIT_FIELDS: readonly number[] = [0, 4, 3, 2, 1, 2, 4, 2, 1, 1, 3, 
 export const Progress = {
   /** Events of the batch at hand whose handler has been called. */
   begun: 0,
-  /** kB (1,024 bytes) of wasm memories and resizable buffers, which V8 does not count. */
+  /** kB (1,024 bytes) of what V8 does not count: memories and code of WebAssembly, and resizable buffers. */
   meteredKb: 1,
 } as const
 

@@ -38,8 +38,12 @@ export interface SandboxSpec {
   tenant: string
   /** Tenants of different cordons never share a process. */
   cordon: string
+  /** The strictest placement that the tenant's settings or the version's own ask for. */
+  placement?: 'inline' | 'adaptive' | 'cell' | 'solo'
   /** The tenant's own outbound lists, on top of the host's. */
   egress: Egress
+  /** What its outbound requests add to `CDN-Loop`: the same on all hosts of a store. */
+  loopId: string
   bundle: Bundle
   env: Record<string, string>
   limits: Limits
@@ -73,6 +77,8 @@ export interface SandboxObserver {
   settled(report: RunReport): void
   /** Its process is to be replaced, or its memory is used up: it goes on, but should be given up once what is in flight has ended. */
   retire?(): void
+  /** It goes on, but has its place elsewhere now: to be loaded there first, and then given up. */
+  move?(): void
   /** It is gone: over a limit, or with its process. */
   ended(failure: SandboxFailure): void
 }
@@ -94,4 +100,9 @@ export interface SandboxFailure {
   notBegun: number[]
   /** CPU time since the last report, ms; absent where nobody can tell, as of a lost process. */
   cpuMs?: number
+  /**
+   * Of `worker_lost`: `crashed` by itself, `killed` by somebody else (the kernel, for want of memory, or an operator),
+   * `hung` and therefore ended, or ended by the host on purpose, `given_up`, which says nothing about anybody.
+   */
+  how?: 'crashed' | 'killed' | 'hung' | 'given_up'
 }

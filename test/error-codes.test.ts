@@ -8,6 +8,7 @@ import { encodeBundle } from '../bundler/artifact.ts'
 import { bundle as build } from '../bundler/bundle.ts'
 import { DATA_CODES } from '../host/answer.ts'
 import { CellFactory } from '../host/cell.ts'
+import { ConductBook } from '../host/conduct-book.ts'
 import { configSchema } from '../host/config.ts'
 import { ERRORS, SkepError } from '../host/errors.ts'
 import type { ErrorCode } from '../host/errors.ts'
@@ -17,6 +18,7 @@ import type { Host } from '../host/index.ts'
 import { listen } from '../host/listener/choose.ts'
 import type { Listener } from '../host/listener/listener.ts'
 import { silentLog } from '../host/log.ts'
+import { loopIdOf, MOST_PASSES } from '../host/loop.ts'
 import { Counters } from '../host/metrics.ts'
 import { keys } from '../host/records.ts'
 import { Registry } from '../host/registry.ts'
@@ -130,6 +132,14 @@ const rows: [code: ErrorCode, what: string, run: () => Promise<Answer>][] = [
   ['unknown_host', 'an address as the hostname', () => send(port, '127.0.0.1')],
   ['body_too_large', 'a length above the limit', () => send(port, 'main.test', '/upload', { body: new Uint8Array(1_000_001) })],
   [
+    'loop_detected',
+    'a request that has come through functions of this host again and again',
+    () => {
+      const loop = Array.from({ length: MOST_PASSES }, () => loopIdOf(store)).join(', ')
+      return send(port, 'main.test', '/', { headers: { 'cdn-loop': loop } })
+    },
+  ],
+  [
     'body_too_large',
     'a chunked body that grows above the limit',
     () => send(port, 'main.test', '/upload', { body: new Uint8Array(1_200_000), headers: { 'transfer-encoding': 'chunked' } }),
@@ -181,6 +191,19 @@ test('worker_lost: the cell is killed under a request; the next request finds a 
   for (const pid of factory.pids) process.kill(pid, 'SIGKILL')
   expect(await pending, 'worker_lost')
   assert.equal((await send(port, 'lost.test')).text, 'ok')
+})
+
+test('quarantined: a function that is kept from running, with a time to come back', async () => {
+  const config = configSchema.parse({})
+  const conduct = new ConductBook(config)
+  const watched = new HostCore({ config, store, factory, conduct, log: silentLog(), counters: new Counters() })
+  const { listener: second } = await listen({ port: 0, address: '127.0.0.1', handler: (exchange) => watched.handle(exchange) })
+  const { id } = (await new Registry(store).function('default', 'other')).deployment!.versions[0]!
+  conduct.offence('default/other', id, { kind: 'unstoppable', message: 'a test', alone: true })
+  const answer = await send(second.port, 'other.test')
+  expect(answer, 'quarantined')
+  assert.ok(Number(answer.headers['retry-after']) >= 1 && Number(answer.headers['retry-after']) <= 10)
+  await second.close(0)
 })
 
 test('start_failed: a version that passed its check and does not start any more', async () => {

@@ -1,7 +1,10 @@
 /** One contract for every place where a sandbox can be: in this process (which needs `--no-node-snapshot`), and in a cell. */
 import { after, before, suite } from 'node:test'
 import { CellFactory } from '../host/cell.ts'
+import { ConductBook } from '../host/conduct-book.ts'
+import { configSchema } from '../host/config.ts'
 import { silentLog } from '../host/log.ts'
+import { PlacedFactory } from '../host/placed-factory.ts'
 import { createInlineFactory } from '../sandbox/inline.ts'
 import type { SandboxFactory } from '../sandbox/sandbox.ts'
 import { eventCases } from './sandbox/events.ts'
@@ -13,6 +16,11 @@ import { scopeCases } from './sandbox/scope.ts'
 const egress = { allow: ['127.0.0.1'], deny: [] }
 const factories: Record<string, () => Promise<SandboxFactory>> = {
   inline: () => createInlineFactory({ egress, tainted: (taint) => console.error('tainted:', taint) }),
+  placed: async () =>
+    new PlacedFactory({
+      ...{ placement: 'adaptive', egress, log: silentLog(), conduct: new ConductBook(configSchema.parse({})) },
+      inline: await createInlineFactory({ egress, tainted: (taint) => console.error('tainted:', taint) }),
+    }),
   cell: async () => new CellFactory({ egress, log: silentLog() }),
 }
 

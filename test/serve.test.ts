@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { promisify } from 'node:util'
-import { eventually, isGone, startServed, temporaryFolder } from './served.ts'
+import { descendants, eventually, isGone, startServed, temporaryFolder } from './served.ts'
 import type { Served } from './served.ts'
 
 const CLI = join(import.meta.dirname, '../control-api/cli/main.ts')
@@ -144,18 +144,3 @@ test('a second host on the same store serves the new version within two seconds'
     2000,
   )
 })
-
-async function descendants(pid: number): Promise<number[]> {
-  const { stdout } = await promisify(execFile)('ps', ['-eo', 'pid,ppid'])
-  const rows = stdout
-    .trim()
-    .split('\n')
-    .slice(1)
-    .map((row) => row.trim().split(/\s+/).map(Number) as [number, number])
-  const found: number[] = []
-  for (let level = [pid]; level.length > 0;) {
-    level = rows.filter(([, parent]) => level.includes(parent)).map(([child]) => child)
-    found.push(...level)
-  }
-  return found
-}

@@ -58,11 +58,8 @@ export interface ServedOptions {
 /** `skep serve` as a user starts it, on free ports, with a data folder of its own. */
 export async function startServed(options: ServedOptions): Promise<Served> {
   const args = [CLI, 'serve', '--port', '0', '--api-port', '0', '--data', options.data, ...(options.args ?? ['--workers', '2'])]
-  const [command, ...before] = [...(options.wrap ?? []), process.execPath] as [string, ...string[]]
-  const child = spawn(command, [...before, ...args], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, ...options.env },
-  })
+  const [command, ...rest] = [...(options.wrap ?? []), process.execPath, ...args]
+  const child = spawn(command!, rest, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...options.env } })
   const log: string[] = []
   const waiters = new Set<() => void>()
   const take = (line: string) => {
@@ -146,4 +143,20 @@ export async function eventually(what: string, check: () => Promise<boolean>, ms
     if (performance.now() - began > ms) throw new Error(`It did not come about within ${ms} ms that ${what}`)
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
+}
+
+/** Process ids of its children, their children, and so on. */
+export async function descendants(pid: number): Promise<number[]> {
+  const { stdout } = await run('ps', ['-eo', 'pid,ppid'])
+  const rows = stdout
+    .trim()
+    .split('\n')
+    .slice(1)
+    .map((row) => row.trim().split(/\s+/).map(Number) as [number, number])
+  const found: number[] = []
+  for (let level = [pid]; level.length > 0;) {
+    level = rows.filter(([, parent]) => level.includes(parent)).map(([child]) => child)
+    found.push(...level)
+  }
+  return found
 }

@@ -20,10 +20,13 @@ const COMMANDS: Record<string, () => Promise<{ default: Command }>> = {
   'route remove': () => import('./route-remove.ts'),
   'route list': () => import('./route-list.ts'),
   invoke: () => import('./invoke.ts'),
+  'quarantine list': () => import('./quarantine-list.ts'),
+  'quarantine release': () => import('./quarantine-release.ts'),
   'token create': () => import('./token-create.ts'),
   'token list': () => import('./token-list.ts'),
   'token revoke': () => import('./token-revoke.ts'),
   status: () => import('./status.ts'),
+  top: () => import('./top.ts'),
   config: () => import('./config.ts'),
 }
 

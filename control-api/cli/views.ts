@@ -1,4 +1,5 @@
 import type { DeploymentRecord, RouteRecord, VersionRecord } from '../../host/records.ts'
+import type { UsageLine } from '../../host/usage.ts'
 
 /** What commands get from the API, and how they show it. */
 
@@ -10,9 +11,23 @@ export interface Fn {
 }
 export type Version = VersionRecord
 export type Route = RouteRecord & { hostname: string }
+export interface Quarantine {
+  function: string
+  tenant: string
+  version: string
+  state: 'suspected' | 'quarantined' | 'half_open'
+  until?: string
+  message: string
+}
 export interface Status {
   ready: boolean
   dataPort: number
+}
+
+export interface Usage {
+  windowSeconds: number
+  cores: number
+  items: (UsageLine & { share: number })[]
 }
 
 /** `0123456789abcdef 90%, fedcba9876543210 10%`; without a share where there is one version. */

@@ -5,6 +5,8 @@ import type { TestContext } from 'node:test'
 import { pino } from 'pino'
 import type { Bundle } from '../../bundler/artifact.ts'
 import { decodeBundle, encodeBundle } from '../../bundler/artifact.ts'
+import { ConductBook } from '../../host/conduct-book.ts'
+import { configSchema } from '../../host/config.ts'
 import { SkepError } from '../../host/errors.ts'
 import type { TokenRecord } from '../../host/records.ts'
 import { Registry } from '../../host/registry.ts'
@@ -29,9 +31,11 @@ export async function openApi(t: TestContext, changes: Partial<ApiOptions> = {})
     tokens,
     log,
     check: pretendToCheck,
+    conduct: new ConductBook(configSchema.parse({})),
     invoke: pretendToInvoke,
     status: async () => ({ dataPort: 8080, workers: 2 }),
     metrics: async () => 'skep_up 1\n',
+    usage: async () => [],
     ready: () => true,
     limits: { ...DEFAULT_LIMITS, bundleBytes: 100_000, bodyBytes: 100_000 },
     ...changes,

@@ -21,7 +21,7 @@ export interface S3Connection {
 export const DEFAULT_TOTAL_TIMEOUT_MS = 20_000
 
 export function connect(connection: S3Connection): S3Client {
-  return new S3Client({
+  const client = new S3Client({
     ...(connection.endpoint === undefined ? {} : { endpoint: connection.endpoint }),
     // Servers that are not AWS take any region, but the signature needs one. For AWS the SDK's chain is asked.
     ...(connection.region !== undefined
@@ -42,14 +42,62 @@ export function connect(connection: S3Connection): S3Client {
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
   })
+  noteUncertainTries(client)
+  repeatSkewed(client)
+  return client
 }
+
+/**
+ * Marks what a command fails with in the end when an earlier try of it may have been carried out. A try that the server
+ * refused was not: the first one after somebody set this machine's clock, for instance, whose date is too far off.
+ */
+function noteUncertainTries(client: S3Client): void {
+  client.middlewareStack.add(
+    (next, context) => async (args) => {
+      try {
+        return await next(args)
+      } catch (error) {
+        if (context[UNCERTAIN] === true) (error as S3Failure)[UNCERTAIN] = true
+        if (!isRefusal(statusOf(error))) context[UNCERTAIN] = true
+        throw error
+      }
+    },
+    // Below the retries, which have a high priority.
+    { name: 'skepUncertainTries', step: 'finalizeRequest', priority: 'low' },
+  )
+}
+
+/**
+ * The SDK learns the server's time from the first request that is refused for its date and sends that one again, but not
+ * the others that were under way with it.
+ */
+function repeatSkewed(client: S3Client): void {
+  client.middlewareStack.add(
+    (next) => async (args) => {
+      try {
+        return await next(args)
+      } catch (error) {
+        if ((error as S3Failure)?.name !== 'RequestTimeTooSkewed') throw error
+        return next(args)
+      }
+    },
+    { name: 'skepSkewedClock', step: 'initialize' },
+  )
+}
+
+function isRefusal(status: number | undefined): boolean {
+  return status !== undefined && status >= 400 && status < 500
+}
+
+const UNCERTAIN = 'skepUncertain'
 
 /** What the SDK throws, as far as it matters here. */
 export interface S3Failure {
+  [UNCERTAIN]?: boolean
   name?: string
   message?: string
   code?: string
-  $metadata?: { httpStatusCode?: number; attempts?: number }
+  $metadata?: { httpStatusCode?: number }
 }
 
 export function statusOf(error: unknown): number | undefined {
@@ -57,8 +105,8 @@ export function statusOf(error: unknown): number | undefined {
 }
 
 /** Whether an earlier try of the same request went out, which the server may have carried out. */
-export function wasRetried(error: unknown): boolean {
-  return ((error as S3Failure)?.$metadata?.attempts ?? 1) > 1
+export function mayHaveBeenDone(error: unknown): boolean {
+  return (error as S3Failure)?.[UNCERTAIN] === true
 }
 
 /** The object is absent; a bucket that is absent is an operator's mistake, not an empty store. */

@@ -8,7 +8,7 @@ import {
 } from '@aws-sdk/client-s3'
 import type { S3Client } from '@aws-sdk/client-s3'
 import { SkepError } from '../errors.ts'
-import { isConditionFailure, isNoKey, s3Error, statusOf, wasRetried, within } from './_s3-client.ts'
+import { isConditionFailure, isNoKey, s3Error, statusOf, mayHaveBeenDone, within } from './_s3-client.ts'
 import { keyToName, nameToKey, prefixToName } from './_s3-names.ts'
 import type { StoredObject, WriteCondition } from './store.ts'
 
@@ -77,7 +77,7 @@ export class S3Objects {
         return etagOf(await this.#client.send(command, { abortSignal: signal }))
       } catch (error) {
         if (!isConditional || !isConditionFailure(error)) throw error
-        if (!wasRetried(error)) throw changed(key, error)
+        if (!mayHaveBeenDone(error)) throw changed(key, error)
         return await this.#settle(key, writeId, error, signal)
       }
     })
@@ -97,7 +97,7 @@ export class S3Objects {
         if (!isConditionFailure(error)) throw error
         if (ifMatch === undefined) return
         // The first try may have removed it and the second one found nothing.
-        if (wasRetried(error) && (await this.#head(key, signal)) === undefined) return
+        if (mayHaveBeenDone(error) && (await this.#head(key, signal)) === undefined) return
         throw changed(key, error)
       }
     })

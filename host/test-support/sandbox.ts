@@ -15,6 +15,7 @@ export class FakeSandbox implements Sandbox {
   /** Every message so far: its name and its fields. */
   readonly got: [name: string, ...fields: Field[]][] = []
   isDisposed = false
+  isEnded = false
 
   constructor(spec: SandboxSpec, observer: SandboxObserver) {
     this.spec = spec
@@ -47,16 +48,21 @@ export class FakeSandbox implements Sandbox {
     this.#observer.emit(batch)
   }
 
-  settle(report: { cpuMs?: number; memoryBytes?: number } = {}): void {
+  settle(report: { cpuMs?: number; memoryBytes?: number; waitedMs?: number } = {}): void {
     this.#observer.settled({ cpuMs: 0.1, memoryBytes: 1_000_000, ...report })
+  }
+
+  move(): void {
+    this.#observer.move?.()
   }
 
   retire(): void {
     this.#observer.retire?.()
   }
 
-  end(code: SandboxFailure['code'], notBegun: number[] = []): void {
-    this.#observer.ended({ code, message: `a test said ${code}`, notBegun })
+  end(code: SandboxFailure['code'], notBegun: number[] = [], cpuMs?: number): void {
+    this.isEnded = true
+    this.#observer.ended({ code, message: `a test said ${code}`, notBegun, ...(cpuMs === undefined ? {} : { cpuMs }) })
   }
 
   /** Answers an event wholly and says that it is done. */
@@ -104,6 +110,7 @@ export function specOf(name: string, limits: Partial<Limits> = {}): SandboxSpec 
     tenant: 'acme',
     cordon: 'default',
     egress: { allow: [], deny: [] },
+    loopId: 'skep-test',
     bundle: { code: '', async: false, modules: {}, sourceMap: '' } as SandboxSpec['bundle'],
     env: {},
     limits: { ...DEFAULT_LIMITS, ...limits },

@@ -1,4 +1,4 @@
-import { arrayPush, arraySplice, uncurryThis, setAdd, setDelete } from './primordials.ts'
+import { arrayPush, arrayRemove, uncurryThis, setAdd, setDelete } from './primordials.ts'
 import { DOMException } from './dom-exception.ts'
 import {
   Event,
@@ -113,7 +113,7 @@ export class AbortSignal extends EventTarget {
     arrayPush(sources, source)
     const dependents = (source.#dependents ??= [])
     for (let i = dependents.length - 1; i >= 0 && i > dependents.length - 3; i--) {
-      if (deref(dependents[i]!) === undefined) arraySplice(dependents, i, 1)
+      if (deref(dependents[i]!) === undefined) arrayRemove(dependents, i, 1)
     }
     if (dependents.length > 63 && (dependents.length & 63) === 0) sweep(dependents)
     arrayPush(dependents, new WeakReference(this))
@@ -159,7 +159,7 @@ export class AbortSignal extends EventTarget {
       const list: (() => void)[] = signal.#algorithms ?? NONE
       for (let i = 0; i < list.length; i++) {
         if (list[i] !== run) continue
-        arraySplice(list, i, 1)
+        arrayRemove(list, i, 1)
         if (list.length === 0 && !hasListener(signal, 'abort')) signal.#awaitedBySources(false)
         return
       }

@@ -148,7 +148,7 @@ export function cancelBody(body: Body, reason: unknown): void {
   else if (body.source instanceof HostBody) body.source.cancel()
 }
 
-async function bytesOfBody(body: Body): Promise<Uint8Array> {
+export async function bytesOfBody(body: Body): Promise<Uint8Array> {
   const taken = takeBody(body)
   if (taken === null) return new Uint8Array(0)
   if (typeof taken === 'string') return utf8Encode(taken)

@@ -6,6 +6,7 @@ import {
   reflectConstruct,
   uncurryThis,
 } from './primordials.ts'
+import { removeSharedBuffers } from './buffers.ts'
 import { EventTarget } from './event-target.ts'
 import { defineInterface, illegalConstructor } from './webidl.ts'
 
@@ -133,8 +134,8 @@ function installDateTimeFormat(): void {
  * made *from* the snapshot, so this is to be called again then.
  */
 export function removeWaits(global: object): void {
-  const scope = global as { SharedArrayBuffer?: unknown; Atomics?: { wait?: unknown; waitAsync?: unknown } }
-  delete scope.SharedArrayBuffer
+  removeSharedBuffers(global)
+  const scope = global as { Atomics?: { wait?: unknown; waitAsync?: unknown } }
   if (scope.Atomics === undefined) return
   delete scope.Atomics.wait
   delete scope.Atomics.waitAsync

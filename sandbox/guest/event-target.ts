@@ -1,4 +1,4 @@
-import { arrayPush, arraySlice, arraySplice, objectDefineProperty, reflectApply } from './primordials.ts'
+import { arrayPush, arraySlice, arrayRemove, objectDefineProperty, reflectApply } from './primordials.ts'
 import { defineConstants, defineInterface, requireArguments, toDictionary, toDOMString } from './webidl.ts'
 import { DOMException } from './dom-exception.ts'
 
@@ -202,7 +202,7 @@ function removeListener(target: EventTarget, listener: Listener): void {
   listener.removed = true
   for (let i = 0; i < list.length; i++) {
     if (list[i] !== listener) continue
-    arraySplice(list, i, 1)
+    arrayRemove(list, i, 1)
     notify(target)
     return
   }

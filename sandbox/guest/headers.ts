@@ -1,8 +1,9 @@
 import {
   arrayPush,
+  arrayPushPair,
   arraySlice,
   arraySort,
-  arraySplice,
+  arrayRemove,
   charCodeAt,
   jsonStringify,
   matches,
@@ -60,7 +61,7 @@ export class Headers {
     const key = checkName(name)
     const text = checkValue(value)
     this.#writable()
-    arrayPush(this.#fields, key, text)
+    arrayPushPair(this.#fields, key, text)
   }
 
   delete(name: string): void {
@@ -68,7 +69,7 @@ export class Headers {
     const key = checkName(name)
     this.#writable()
     const fields = this.#fields
-    for (let i = fields.length - 2; i >= 0; i -= 2) if (fields[i] === key) arraySplice(fields, i, 2)
+    for (let i = fields.length - 2; i >= 0; i -= 2) if (fields[i] === key) arrayRemove(fields, i, 2)
   }
 
   get(name: string): string | null {
@@ -100,10 +101,10 @@ export class Headers {
     let at = -1
     for (let i = fields.length - 2; i >= 0; i -= 2) {
       if (fields[i] !== key) continue
-      if (at >= 0) arraySplice(fields, at, 2)
+      if (at >= 0) arrayRemove(fields, at, 2)
       at = i
     }
-    if (at < 0) arrayPush(fields, key, text)
+    if (at < 0) arrayPushPair(fields, key, text)
     else fields[at + 1] = text
   }
 
@@ -173,7 +174,7 @@ function fill(fields: string[], init: HeadersInit): void {
       if (pair.length !== 2) throw new TypeError('Headers: each pair must have a name and a value')
       arrayPush(pairs, pair)
     }
-    for (let i = 0; i < pairs.length; i++) arrayPush(fields, checkName(pairs[i]![0]!), checkValue(pairs[i]![1]!))
+    for (let i = 0; i < pairs.length; i++) arrayPushPair(fields, checkName(pairs[i]![0]!), checkValue(pairs[i]![1]!))
     return
   }
   const names = reflectOwnKeys(init)
@@ -182,7 +183,7 @@ function fill(fields: string[], init: HeadersInit): void {
     const property = objectGetOwnPropertyDescriptor(init, name)
     if (property === undefined || !property.enumerable) continue
     if (typeof name === 'symbol') throw new TypeError('Headers: a name is a symbol')
-    arrayPush(fields, checkName(name), checkValue((init as Record<string, string>)[name]!))
+    arrayPushPair(fields, checkName(name), checkValue((init as Record<string, string>)[name]!))
   }
 }
 
@@ -224,10 +225,10 @@ function sorted(fields: string[]): string[] {
   for (let j = 0; j < names.length; j++) {
     const name = names[j]!
     if (name !== 'set-cookie') {
-      arrayPush(pairs, name, getField(fields, name)!)
+      arrayPushPair(pairs, name, getField(fields, name)!)
       continue
     }
-    for (let i = 0; i < fields.length; i += 2) if (fields[i] === name) arrayPush(pairs, name, fields[i + 1]!)
+    for (let i = 0; i < fields.length; i += 2) if (fields[i] === name) arrayPushPair(pairs, name, fields[i + 1]!)
   }
   return pairs
 }

@@ -14,7 +14,7 @@ import {
   typedArrayByteLength,
   typedArraySlice,
 } from './primordials.ts'
-import { BodyKind, Emit, INITIAL_CREDIT, Submit, SUBMIT_FIELDS } from '../protocol.ts'
+import { BodyKind, Emit, INITIAL_CREDIT, Progress, Submit, SUBMIT_FIELDS } from '../protocol.ts'
 import type { Batch, PlainObject } from '../protocol.ts'
 import { describe, reportException } from './report.ts'
 import { abortRequest, incomingRequest } from './request.ts'
@@ -31,11 +31,11 @@ const handlers: { subject: unknown; fetch: Handler | null; scheduled: Handler | 
 }
 let env: unknown
 
-/** How many events of the batch at hand have had their handler called: memory of the host's, which it reads at any time. */
-let begun = new Int32Array(1)
+/** Memory of the host's, which it reads at any time. */
+let progress: Int32Array = new Int32Array(2)
 
-export function shareProgress(memory: ArrayBuffer): void {
-  begun = new Int32Array(memory)
+export function shareProgress(words: Int32Array): void {
+  progress = words
 }
 
 /** One call of a handler, until its answer has left and its `waitUntil` promises have settled. */
@@ -49,59 +49,76 @@ interface EventState {
   credit: number
   wake: (() => void) | null
   aborted: boolean
+  /** Its answer, or that it has failed, is on its way. */
+  answered: boolean
 }
 
 const events = objectCreate(null) as { [id: number]: EventState | undefined }
 
 /** The only entry after start. Called by the host, under a budget, with messages in the order they were submitted. */
 export function dispatch(batch: Batch): void {
-  begun[0] = 0
+  progress[Progress.begun] = 0
   resetLog(0)
   for (let at = 0; at < batch.length;) {
     const type = batch[at] as number
-    const id = batch[at + 1] as number
-    switch (type) {
-      case Submit.fetch:
-        beginFetch(batch, at)
-        break
-      case Submit.scheduled:
-        beginScheduled(id, batch[at + 3] as string, batch[at + 4] as number)
-        break
-      case Submit.bodyChunk:
-        events[id]?.incoming?.push(batch[at + 2] as Uint8Array)
-        break
-      case Submit.bodyEnd:
-        events[id]?.incoming?.end()
-        break
-      case Submit.bodyFailed:
-        events[id]?.incoming?.fail(new TypeError(batch[at + 2] as string))
-        break
-      case Submit.credit:
-        addCredit(events[id], batch[at + 2] as number)
-        break
-      case Submit.abort:
-        abortEvent(events[id], batch[at + 2] as string)
-        break
-      case Submit.operationDone:
-        operationDone(id, batch[at + 2] as PlainObject)
-        break
-      case Submit.operationFailed:
-        operationFailed(id, batch[at + 2] as string, batch[at + 3] as string)
-        break
-      case Submit.operationChunk:
-        operationChunk(id, batch[at + 2] as Uint8Array)
-        break
-      case Submit.operationEnd:
-        operationEnd(id)
-        break
-      case Submit.operationCredit:
-        operationCredit(id, batch[at + 2] as number)
-        break
-      case Submit.timer:
-        fireTimer(id)
-        break
+    try {
+      take(type, batch, at)
+    } catch (error) {
+      survive(type, batch[at + 1] as number, error)
     }
     at += SUBMIT_FIELDS[type]! + 1
+  }
+}
+
+/** What a tenant has made of the builtins may fail one message: those after it concern others. */
+function survive(type: number, id: number, error: unknown): void {
+  reportException(error)
+  const event = events[id]
+  if ((type === Submit.fetch || type === Submit.scheduled) && event !== undefined && !event.answered) failWith(event, error)
+}
+
+function take(type: number, batch: Batch, at: number): void {
+  const id = batch[at + 1] as number
+  switch (type) {
+    case Submit.fetch:
+      beginFetch(batch, at)
+      break
+    case Submit.scheduled:
+      beginScheduled(id, batch[at + 3] as string, batch[at + 4] as number)
+      break
+    case Submit.bodyChunk:
+      events[id]?.incoming?.push(batch[at + 2] as Uint8Array)
+      break
+    case Submit.bodyEnd:
+      events[id]?.incoming?.end()
+      break
+    case Submit.bodyFailed:
+      events[id]?.incoming?.fail(new TypeError(batch[at + 2] as string))
+      break
+    case Submit.credit:
+      addCredit(events[id], batch[at + 2] as number)
+      break
+    case Submit.abort:
+      abortEvent(events[id], batch[at + 2] as string)
+      break
+    case Submit.operationDone:
+      operationDone(id, batch[at + 2] as PlainObject)
+      break
+    case Submit.operationFailed:
+      operationFailed(id, batch[at + 2] as string, batch[at + 3] as string)
+      break
+    case Submit.operationChunk:
+      operationChunk(id, batch[at + 2] as Uint8Array)
+      break
+    case Submit.operationEnd:
+      operationEnd(id)
+      break
+    case Submit.operationCredit:
+      operationCredit(id, batch[at + 2] as number)
+      break
+    case Submit.timer:
+      fireTimer(id)
+      break
   }
 }
 
@@ -132,11 +149,20 @@ export function handlerNames(): string[] {
   return names
 }
 
-function begin(id: number, request: Request | null, incoming: HostBody | null): EventState {
-  const event: EventState = { id, request, pending: 1, incoming, credit: INITIAL_CREDIT, wake: null, aborted: false }
+function begin(id: number, incoming: HostBody | null): EventState {
+  const event: EventState = {
+    id,
+    request: null,
+    pending: 1,
+    incoming,
+    credit: INITIAL_CREDIT,
+    wake: null,
+    aborted: false,
+    answered: false,
+  }
   events[id] = event
   eventBegan(id)
-  begun[0]!++
+  progress[Progress.begun]!++
   return event
 }
 
@@ -151,8 +177,9 @@ function beginFetch(batch: Batch, at: number): void {
         )
       : null
   const source = kind === BodyKind.whole ? (batch[at + 7] as Uint8Array) : incoming
+  const event = begin(id, incoming)
   const request = incomingRequest(batch[at + 3] as string, batch[at + 4] as string, batch[at + 5] as string[], source)
-  const event = begin(id, request, incoming)
+  event.request = request
   if (handlers.fetch === null) {
     fail(event, 'no_response', 'The function has no fetch handler', '')
     return
@@ -203,10 +230,12 @@ function answer(event: EventState, response: unknown): void {
     return
   }
   if (body instanceof HostBody || body instanceof ByteReader) {
+    event.answered = true
     post(Emit.head, event.id, parts.status, parts.fields)
     void sendBody(event, body)
     return
   }
+  event.answered = true
   post(Emit.response, event.id, parts.status, parts.fields, body)
   release(event)
 }
@@ -282,7 +311,7 @@ function abortEvent(event: EventState | undefined, reason: string): void {
 }
 
 function beginScheduled(id: number, cron: string, scheduledTime: number): void {
-  const event = begin(id, null, null)
+  const event = begin(id, null)
   if (handlers.scheduled === null) {
     fail(event, 'no_response', 'The function has no scheduled handler', '')
     return
@@ -296,6 +325,7 @@ function beginScheduled(id: number, cron: string, scheduledTime: number): void {
 async function settleScheduled(event: EventState, controller: object): Promise<void> {
   try {
     await reflectApply(handlers.scheduled!, handlers.subject, [controller, env, contextOf(event)])
+    event.answered = true
     post(Emit.response, event.id, 204, [], null)
     release(event)
   } catch (error) {
@@ -343,6 +373,7 @@ function failWith(event: EventState, error: unknown): void {
 }
 
 function fail(event: EventState, code: string, message: string, stack: string): void {
+  event.answered = true
   post(Emit.failed, event.id, code, message, stack)
   release(event)
 }

@@ -1,5 +1,6 @@
 import { AbortController, AbortSignal, setAbortTimer } from './abort.ts'
 import { atob, btoa } from './base64.ts'
+import { installBuffers } from './buffers.ts'
 import { installClock, removeWaits, Performance } from './clock.ts'
 import { collect } from './collect.ts'
 import { createConsole, inspect, inspectAs } from './console.ts'
@@ -10,13 +11,15 @@ import { TextDecoderStream, TextEncoderStream } from './encoding-streams.ts'
 import { Event, EventTarget, setEventClock, setReporter } from './event-target.ts'
 import { CustomEvent, ErrorEvent, PromiseRejectionEvent } from './events.ts'
 import { fetch } from './fetch.ts'
+import { installFinalization, runFinalizers } from './finalization.ts'
 import { fieldsOf, Headers } from './headers.ts'
 import { log, setLogLimit } from './log.ts'
 import { dispatch, handlerNames, setHandlers, shareProgress } from './loop.ts'
-import { installNoEval } from './no-eval.ts'
+import { setMemoryLimit } from './memory.ts'
+import { installNoEval, lockPromises, removeRealms } from './no-eval.ts'
 import { connectOutbox, flush, post } from './outbox.ts'
-import { objectDefineProperty, promiseThen, promiseResolve } from './primordials.ts'
-import { Emit } from '../protocol.ts'
+import { objectDefineProperty } from './primordials.ts'
+import { Emit, Progress } from '../protocol.ts'
 import type { Batch, GuestOptions } from '../protocol.ts'
 import { createCrypto, createRandom, Crypto } from './random.ts'
 import { describe, reportException, setFormatter } from './report.ts'
@@ -27,6 +30,7 @@ import * as streams from './streams.ts'
 import { clearTimeout, setInterval, setTimeout, setTimerLimit } from './timers.ts'
 import { URL } from './url.ts'
 import { URLSearchParams } from './url-search-params.ts'
+import { installWasm } from './wasm.ts'
 
 /**
  * Installs the Web APIs and leaves one hidden global, `__skep`, for the host to connect by. The host takes it and removes
@@ -52,13 +56,16 @@ setAbortTimer((run, delay) => void setTimeout(run, delay))
 
 function queueMicrotask(callback: () => void): void {
   if (typeof callback !== 'function') throw new TypeError('queueMicrotask needs a function')
-  void promiseThen(promiseResolve(undefined), () => {
-    try {
-      callback()
-    } catch (error) {
-      reportException(error)
-    }
-  })
+  void callSoon(callback)
+}
+
+async function callSoon(callback: () => void): Promise<void> {
+  await undefined
+  try {
+    callback()
+  } catch (error) {
+    reportException(error)
+  }
 }
 
 /** Functions and classes are not enumerable, as on every global; objects are. */
@@ -108,14 +115,24 @@ install('navigator', Object.freeze({ userAgent: 'skep' }), true)
 install('reportError', reportException, true)
 installNoEval(scope)
 
+lockPromises()
+installFinalization(scope)
+installBuffers(scope)
+
 install('__skep', {
   collect,
   flush,
   /** Before the bundle runs. `emit` takes batches for the host. Returns the entry for every later message. */
-  connect(emit: (batch: Batch) => void, options: GuestOptions, progress: ArrayBuffer): (now: number, batch: Batch) => void {
+  connect(emit: (batch: Batch) => void, options: GuestOptions, shared: ArrayBuffer): (now: number, batch: Batch) => void {
     delete scope.__skep
+    const progress = new Int32Array(shared)
+    setMemoryLimit(options.memoryBytes, (bytes) => {
+      progress[Progress.meteredKb] = bytes / 1024
+    })
     // V8 puts these into every context that it makes from a snapshot.
     removeWaits(scope)
+    removeRealms(scope)
+    installWasm(scope)
     connectOutbox(emit)
     shareProgress(progress)
     setLogLimit(options.logBytes)
@@ -126,23 +143,32 @@ install('__skep', {
     return (now, batch) => {
       clock.setNow(now)
       dispatch(batch)
+      runFinalizers()
     }
   },
   /** After the bundle ran: its exports, or the promise of them. Answers with `started`. */
   start(exports: unknown, isAsync: boolean): void {
-    if (!isAsync) {
-      started(exports)
-      return
-    }
-    void promiseThen(exports as Promise<unknown>, started, (error) =>
-      post(Emit.started, describe(error).message, describe(error).stack, []),
-    )
+    if (isAsync) void startLater(exports)
+    else started(exports)
   },
 })
 let environment: unknown
 
+async function startLater(exports: unknown): Promise<void> {
+  try {
+    started(await exports)
+  } catch (error) {
+    post(Emit.started, describe(error).message, describe(error).stack, [])
+  }
+}
+
+/** Nothing is thrown to the host: it would read the message and stack of what the tenant threw, and run getters for it. */
 function started(exports: unknown): void {
-  const problem = setHandlers(exports, environment)
-  if (problem === '') post(Emit.started, '', '', handlerNames())
-  else post(Emit.started, problem, '', [])
+  try {
+    const problem = setHandlers(exports, environment)
+    if (problem === '') post(Emit.started, '', '', handlerNames())
+    else post(Emit.started, problem, '', [])
+  } catch (error) {
+    post(Emit.started, describe(error).message, describe(error).stack, [])
+  }
 }

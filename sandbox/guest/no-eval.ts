@@ -26,6 +26,21 @@ export function installNoEval(global: object): void {
   for (let i = 0; i < 3; i++) objectSetPrototypeOf(replace(objectGetPrototypeOf(kinds[i]) as object, names[i]!), base)
 }
 
+/** A realm of its own would have an `eval` of its own, and clocks that run. V8 has these behind flags, today. */
+export function removeRealms(global: object): void {
+  const scope = global as { ShadowRealm?: unknown; Temporal?: unknown }
+  delete scope.ShadowRealm
+  delete scope.Temporal
+}
+
+/**
+ * `await` asks a promise for its `constructor`, and takes the tenant's `then` for it if that is not `Promise`. The prelude
+ * awaits promises of its own only, and is to get what they settle with.
+ */
+export function lockPromises(): void {
+  objectDefineProperty(Promise.prototype, 'constructor', { writable: false, configurable: false })
+}
+
 /** A constructor in place of the prototype's own, of the same shape: `instanceof` goes by `prototype`. */
 function replace(prototype: object, name: string): object {
   const constructor = function (): never {

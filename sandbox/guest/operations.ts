@@ -19,6 +19,7 @@ interface Operation {
   ended: () => void
 }
 
+/** Without a prototype: settling a promise looks for `then`, which the tenant may have put on `Object.prototype`. */
 export interface OperationResult {
   head: PlainObject
   body: HostBody | null
@@ -60,7 +61,7 @@ export function operationDone(id: number, head: PlainObject): void {
   const body = head.hasBody === true ? incomingBody(id) : null
   operation.incoming = body
   if (body === null) finish(id, operation, undefined)
-  runAs(operation.event, () => operation.resolve({ head, body }))
+  runAs(operation.event, () => operation.resolve({ __proto__: null, head, body } as unknown as OperationResult))
 }
 
 function incomingBody(id: number): HostBody {

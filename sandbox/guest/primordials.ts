@@ -35,14 +35,48 @@ export const {
   setPrototypeOf: objectSetPrototypeOf,
 } = Object
 export const { apply: reflectApply, construct: reflectConstruct, ownKeys: reflectOwnKeys } = Reflect
+/** `Reflect.construct` for what is typed as little as a constructor of the tenant's is. */
+export const construct = Reflect.construct as (target: object, given: unknown[], newTarget: object) => object
 export const hasOwn: (target: object, key: PropertyKey) => boolean = Object.hasOwn
 export const objectToString = uncurryThis(Object.prototype.toString)
 
 export const { isArray } = Array
-export const arrayPush = uncurryThis(Array.prototype.push) as <T>(list: T[], ...items: T[]) => number
+const ArrayPrototype = Array.prototype
+const ObjectPrototype = Object.prototype
+
+/**
+ * Appends to an array of the prelude's own. Plain assignment and `push` alike would call a setter for that index on
+ * `Array.prototype` or `Object.prototype`, and lose the element to it. Both prototypes are ordinary objects as long as
+ * the former's prototype is the latter, which has none and cannot get one: no proxy answers `in` here.
+ */
+export function arrayPush<T>(list: T[], item: T): number {
+  const at = list.length
+  if (at in ArrayPrototype || objectGetPrototypeOf(ArrayPrototype) !== ObjectPrototype) defineData(list, at, item, true)
+  else list[at] = item
+  return at + 1
+}
+
+/** Name and value, key and value: lists of pairs are flat. */
+export function arrayPushPair<T>(list: T[], first: T, second: T): void {
+  arrayPush(list, first)
+  arrayPush(list, second)
+}
+
 export const arrayPop = uncurryThis(Array.prototype.pop) as <T>(list: T[]) => T | undefined
-export const arraySplice = uncurryThis(Array.prototype.splice as Any) as <T>(list: T[], start: number, count?: number) => T[]
-export const arraySlice = uncurryThis(Array.prototype.slice) as <T>(list: T[], start?: number, end?: number) => T[]
+
+/** `Array.prototype.slice` and `splice` ask the list's `constructor` what to make; these do not. */
+export function arraySlice<T>(list: T[]): T[] {
+  const copy: T[] = []
+  for (let i = 0; i < list.length; i++) arrayPush(copy, list[i]!)
+  return copy
+}
+
+/** Takes elements out of a list of the prelude's own. */
+export function arrayRemove<T>(list: T[], at: number, count: number): void {
+  for (let i = at + count; i < list.length; i++) list[i - count] = list[i]!
+  list.length -= count
+}
+
 export const arraySort = uncurryThis(Array.prototype.sort) as <T>(list: T[], compare: (a: T, b: T) => number) => T[]
 export const arrayJoin = uncurryThis(Array.prototype.join) as (list: unknown[], separator: string) => string
 
@@ -77,6 +111,7 @@ export const { floor: mathFloor, trunc: mathTrunc, min: mathMin, max: mathMax, p
 export const { isFinite: numberIsFinite, isNaN: numberIsNaN, isInteger: numberIsInteger } = Number
 export const { stringify: jsonStringify, parse: jsonParse } = JSON
 
+const Bytes = Uint8Array
 const TypedArray = Object.getPrototypeOf(Uint8Array) as { prototype: Uint8Array }
 export const TypedArrayPrototype = TypedArray.prototype
 export const typedArrayTag: (self: unknown) => string | undefined = getter(TypedArrayPrototype, Symbol.toStringTag)
@@ -89,11 +124,11 @@ export const typedArraySet = uncurryThis(TypedArrayPrototype.set) as (
   from: ArrayLike<number>,
   at?: number,
 ) => void
-export const typedArraySlice = uncurryThis(TypedArrayPrototype.slice) as (
-  from: Uint8Array,
-  start: number,
-  end?: number,
-) => Uint8Array
+/** A copy of a part. `slice` of a typed array or buffer would ask its `constructor` what to make. */
+export function typedArraySlice(from: Uint8Array, start: number, end: number = Infinity): Uint8Array {
+  const length = typedArrayLength(from)
+  return new Bytes(new Bytes(typedArrayBuffer(from), typedArrayByteOffset(from) + start, (end < length ? end : length) - start))
+}
 export const typedArrayFill = uncurryThis(TypedArrayPrototype.fill as Any) as (
   to: Uint8Array | Uint32Array,
   value: number,
@@ -103,15 +138,13 @@ export const typedArrayFill = uncurryThis(TypedArrayPrototype.fill as Any) as (
 export const { isView: isArrayBufferView } = ArrayBuffer
 export const arrayBufferByteLength: (self: unknown) => number = getter(ArrayBuffer.prototype, 'byteLength')
 export const arrayBufferDetached: (self: unknown) => boolean = getter(ArrayBuffer.prototype, 'detached')
-export const arrayBufferSlice = uncurryThis(ArrayBuffer.prototype.slice) as (
-  self: ArrayBuffer,
-  start: number,
-  end?: number,
-) => ArrayBuffer
+/** A copy of a part, of a fixed length. */
+export function arrayBufferSlice(from: ArrayBuffer, start: number, end: number): ArrayBuffer {
+  return typedArrayBuffer(new Bytes(new Bytes(from, start, end - start)))
+}
 const transfer = uncurryThis(ArrayBuffer.prototype.transfer) as (self: ArrayBuffer, length: number) => ArrayBuffer
 /** Gives a buffer's memory back at once, whoever still holds the buffer. */
 export const arrayBufferFree = (buffer: ArrayBuffer): void => void transfer(buffer, 0)
-export const arrayBufferTransfer = uncurryThis(ArrayBuffer.prototype.transfer) as (self: ArrayBuffer) => ArrayBuffer
 export const dataViewBuffer: (self: unknown) => ArrayBuffer = getter(DataView.prototype, 'buffer')
 export const dataViewByteLength: (self: unknown) => number = getter(DataView.prototype, 'byteLength')
 export const dataViewByteOffset: (self: unknown) => number = getter(DataView.prototype, 'byteOffset')
@@ -128,14 +161,18 @@ export const setDelete = uncurryThis(Set.prototype.delete) as <T>(set: Set<T>, v
 export const setForEach = uncurryThis(Set.prototype.forEach) as <T>(set: Set<T>, visit: (value: T) => void) => void
 export const setSize: (self: unknown) => number = getter(Set.prototype, 'size')
 
+export const weakMapGet = uncurryThis(WeakMap.prototype.get as Any) as <K extends object, V>(
+  map: WeakMap<K, V>,
+  key: K,
+) => V | undefined
+export const weakMapSet = uncurryThis(WeakMap.prototype.set as Any) as <K extends object, V>(
+  map: WeakMap<K, V>,
+  key: K,
+  value: V,
+) => WeakMap<K, V>
+
 export const ArrayConstructor = Array
 export const PromiseConstructor = Promise
-/** `promiseThen` still reads `constructor` of the promise: give it native promises of the prelude's own. */
-export const promiseThen = uncurryThis(Promise.prototype.then as Any) as <T, R>(
-  promise: Promise<T>,
-  done: ((value: T) => R) | undefined,
-  failed?: (reason: unknown) => unknown,
-) => Promise<R>
 export const promiseResolve = Promise.resolve.bind(Promise) as <T>(value: T) => Promise<Awaited<T>>
 export const promiseReject = Promise.reject.bind(Promise) as (reason: unknown) => Promise<never>
 
@@ -144,11 +181,11 @@ export function bytesOf(source: unknown): Uint8Array | null {
   if (isArrayBufferView(source)) {
     if (typedArrayTag(source) === 'Uint8Array') return source as Uint8Array
     if (typedArrayTag(source) !== undefined) {
-      return new Uint8Array(typedArrayBuffer(source), typedArrayByteOffset(source), typedArrayByteLength(source))
+      return new Bytes(typedArrayBuffer(source), typedArrayByteOffset(source), typedArrayByteLength(source))
     }
-    return new Uint8Array(dataViewBuffer(source), dataViewByteOffset(source), dataViewByteLength(source))
+    return new Bytes(dataViewBuffer(source), dataViewByteOffset(source), dataViewByteLength(source))
   }
-  return isArrayBuffer(source) ? new Uint8Array(source) : null
+  return isArrayBuffer(source) ? new Bytes(source) : null
 }
 
 export function isArrayBuffer(value: unknown): value is ArrayBuffer {

@@ -5,7 +5,7 @@ import type { Body, BodyInit } from './body.ts'
 import type { HostBody } from './host-body.ts'
 import { fieldsFrom, fieldsOf, getField, Headers, headersFrom } from './headers.ts'
 import type { HeadersInit } from './headers.ts'
-import { arrayPush, arraySlice, matches, objectDefineProperty, stringToUpperCase } from './primordials.ts'
+import { arrayPushPair, arraySlice, matches, objectDefineProperty, stringToUpperCase } from './primordials.ts'
 import { URL } from './url.ts'
 import { defineInterface, requireArguments, toDictionary } from './webidl.ts'
 import type { ReadableStream } from './streams.ts'
@@ -192,7 +192,7 @@ function createState(input: string | URL | Request, init: RequestInit | undefine
     if (bodyless) throw new TypeError(`Request constructor: a ${state.method} request has no body`)
     const { body, type } = bodyFrom(given)
     state.body = body
-    if (type !== null && getField(state.fields, 'content-type') === null) arrayPush(state.fields, 'content-type', type)
+    if (type !== null && getField(state.fields, 'content-type') === null) arrayPushPair(state.fields, 'content-type', type)
   } else if (from !== null && given === undefined && hasBody(from.body)) {
     if (bodyless) throw new TypeError(`Request constructor: a ${state.method} request has no body`)
     if (isUnusable(from.body)) throw new TypeError('Request constructor: the body of that request has already been used')

@@ -3,7 +3,7 @@ import type { Body, BodyInit } from './body.ts'
 import { fieldsFrom, fieldsOf, getField, Headers, headersFrom } from './headers.ts'
 import type { HeadersInit } from './headers.ts'
 import type { HostBody } from './host-body.ts'
-import { arrayPush, arraySlice, jsonStringify, matches, objectDefineProperty } from './primordials.ts'
+import { arrayPushPair, arraySlice, jsonStringify, matches, objectDefineProperty } from './primordials.ts'
 import { URL } from './url.ts'
 import { defineInterface, requireArguments, toDictionary } from './webidl.ts'
 import type { ReadableStream } from './streams.ts'
@@ -145,6 +145,16 @@ export function responseParts(response: Response): { type: string; status: numbe
   return { type: state.type, status: state.status, fields: currentFields(state), body: state.body }
 }
 
+/** For `WebAssembly.compileStreaming`: read from the response itself, whatever its accessors have become. */
+export function responseHead(response: Response): { status: number; type: string | null } {
+  const state = stateOf(response)
+  return { status: state.status, type: getField(currentFields(state), 'content-type') }
+}
+
+export function bodyOfResponse(response: Response): Body {
+  return stateOf(response).body
+}
+
 function blankState(): State {
   return {
     type: 'default',
@@ -191,5 +201,5 @@ function setBody(state: State, body: Body, type: string | null): void {
     throw new TypeError(`Response constructor: a response of status ${state.status} has no body`)
   }
   state.body = body
-  if (type !== null && getField(state.fields, 'content-type') === null) arrayPush(state.fields, 'content-type', type)
+  if (type !== null && getField(state.fields, 'content-type') === null) arrayPushPair(state.fields, 'content-type', type)
 }

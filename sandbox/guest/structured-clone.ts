@@ -2,8 +2,8 @@ import {
   arrayBufferByteLength,
   arrayBufferDetached,
   arrayBufferSlice,
-  arrayBufferTransfer,
   arrayPush,
+  arrayPushPair,
   dataViewBuffer,
   dataViewByteLength,
   dataViewByteOffset,
@@ -24,6 +24,7 @@ import {
   typedArrayTag,
 } from './primordials.ts'
 import { bigIntValue, booleanValue, dateValue, kindOf, numberValue, regExpFlags, regExpSource, stringValue } from './brand.ts'
+import { transferBuffer } from './buffers.ts'
 import { DOMException, cloneDOMException } from './dom-exception.ts'
 import { requireArguments, toDictionary, toDOMString } from './webidl.ts'
 
@@ -84,7 +85,7 @@ export function structuredClone(value: unknown, options?: unknown): unknown {
   const views: MovedView[] = []
   const draft = copy(value, seen, views)
   const final: Seen = new MapConstructor()
-  for (let i = 0; i < buffers.length; i++) mapSet(final, buffers[i]!, arrayBufferTransfer(buffers[i]!))
+  for (let i = 0; i < buffers.length; i++) mapSet(final, buffers[i]!, transferBuffer(buffers[i]!))
   for (let i = 0; i < views.length; i++) {
     const { view, create, buffer, offset, length } = views[i]!
     mapSet(final, view, new create(mapGet(final, buffer) as ArrayBuffer, offset, length))
@@ -165,7 +166,7 @@ function copyProperties<T extends object>(from: object, to: T, seen: Seen, moved
 function copyMap(from: Map<unknown, unknown>, to: Map<unknown, unknown>, seen: Seen, moved: MovedView[] | null): object {
   // Listed first: copying runs getters, which may change the map.
   const entries: unknown[] = []
-  mapForEach(from, (value, key) => arrayPush(entries, key, value))
+  mapForEach(from, (value, key) => arrayPushPair(entries, key, value))
   for (let i = 0; i < entries.length; i += 2) {
     const key = copy(entries[i], seen, moved)
     mapSet(to, key, copy(entries[i + 1], seen, moved))

@@ -1,8 +1,9 @@
 /* oxlint-disable typescript/no-unsafe-declaration-merging -- `definePairIterable` adds the methods that the interface names */
 import {
   arrayPush,
+  arrayPushPair,
   arraySort,
-  arraySplice,
+  arrayRemove,
   objectGetOwnPropertyDescriptor,
   reflectOwnKeys,
   stringIndexOf,
@@ -72,7 +73,7 @@ export class URLSearchParams {
   append(name: string, value: string): void {
     requireArguments(arguments.length, 2, 'URLSearchParams.append')
     const key = toUSVString(name)
-    arrayPush(this.#pairs, key, toUSVString(value))
+    arrayPushPair(this.#pairs, key, toUSVString(value))
     this.#changed()
   }
   delete(name: string, value?: string): void {
@@ -81,7 +82,7 @@ export class URLSearchParams {
     const wanted = value === undefined ? undefined : toUSVString(value)
     const pairs = this.#pairs
     for (let i = 0; i < pairs.length;) {
-      if (pairs[i] === key && (wanted === undefined || pairs[i + 1] === wanted)) arraySplice(pairs, i, 2)
+      if (pairs[i] === key && (wanted === undefined || pairs[i + 1] === wanted)) arrayRemove(pairs, i, 2)
       else i += 2
     }
     this.#changed()
@@ -119,14 +120,14 @@ export class URLSearchParams {
     let found = false
     for (let i = 0; i < pairs.length;) {
       if (pairs[i] !== key) i += 2
-      else if (found) arraySplice(pairs, i, 2)
+      else if (found) arrayRemove(pairs, i, 2)
       else {
         found = true
         pairs[i + 1] = text
         i += 2
       }
     }
-    if (!found) arrayPush(pairs, key, text)
+    if (!found) arrayPushPair(pairs, key, text)
     this.#changed()
   }
   sort(): void {

@@ -72,6 +72,13 @@ export function toEnforcedInteger(value: unknown, what: string): number {
   return number === 0 ? 0 : number
 }
 
+/** The language's ToIndex: a length. */
+export function toIndex(value: unknown): number {
+  const number = mathTrunc(+(value as number))
+  if (number < 0 || number > 9007199254740991) throw new RangeError('Invalid length')
+  return number === number && number !== 0 ? number : 0
+}
+
 export function illegalConstructor(): TypeError {
   return new TypeError('Illegal constructor')
 }

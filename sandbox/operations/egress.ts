@@ -1,121 +1,147 @@
-import { BlockList, isIP } from 'node:net'
 import { networkInterfaces } from 'node:os'
-import { SkepError } from '../../host/errors.ts'
+import { isLoopback, isSpecial, plainAddress, Addresses } from './addresses.ts'
+import { namesHost, parseEgressRule, ruleApplies, ruleOpens } from './egress-entry.ts'
+import type { EgressRule } from './egress-entry.ts'
 
 /**
  * Which addresses functions may reach. Public ones, unless `deny` names them; of the others only what `allow` names.
  * Checked on the address that is connected to: after DNS, on every attempt, on every redirect.
  */
 export interface Egress {
-  /** Entries: an address, a network (`10.1.0.0/16`), or a host name; each with or without `:port`. */
+  /** Entries: an address, a network (`10.1.0.0/16`), a host name or `*.name`; each with or without `:port`. */
   allow: string[]
   deny: string[]
+  /** Ports that the host itself listens on: closed on this machine's addresses, save where `allow` names the port, too. */
+  ownPorts?: number[]
 }
 
-/** Special-purpose ranges (IANA's registries, RFC 6890 and its updates): nothing public is in them. */
-const SPECIAL_IPV4 = [
-  '0.0.0.0/8',
-  '10.0.0.0/8',
-  '100.64.0.0/10',
-  '127.0.0.0/8',
-  '169.254.0.0/16',
-  '172.16.0.0/12',
-  '192.0.0.0/24',
-  // Azure's metadata service, which answers on an address of the public range.
-  '168.63.129.16/32',
-  '192.0.2.0/24',
-  '192.88.99.0/24',
-  '192.168.0.0/16',
-  '198.18.0.0/15',
-  '198.51.100.0/24',
-  '203.0.113.0/24',
-  '224.0.0.0/3',
-]
-/** Everything but global unicast (2000::/3), and what in it is special or wraps an IPv4 address. */
-const SPECIAL_IPV6 = ['::/3', '4000::/2', '8000::/1', '2001::/23', '2001:db8::/32', '2002::/16', '3fff::/20']
+/** Names of metadata services. Their addresses are special anyway; nobody is to be asked for them either. */
+const METADATA_NAMES = new Set([
+  'metadata',
+  'metadata.google.internal',
+  'metadata.goog',
+  'instance-data',
+  'instance-data.ec2.internal',
+  'metadata.azure.internal',
+  'metadata.tencentyun.com',
+])
 
-interface Rule {
-  /** Lower-case host name, or undefined for addresses. */
-  host: string | undefined
-  addresses: Addresses | undefined
-  port: number | undefined
+/** The fetch standard's blocked ports: no HTTP server is there, but servers that a request could talk to by accident. */
+const BLOCKED_PORTS = new Set([
+  ...[1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104, 109, 110, 111],
+  ...[113, 115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 465, 512, 513, 514, 515, 526, 530, 531, 532, 540, 548],
+  ...[554, 556, 563, 587, 601, 636, 989, 990, 993, 995, 1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566],
+  ...[6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080],
+])
+
+/** How long this machine's addresses are taken for known, ms: reading them costs some 50 µs. */
+const OWN_FOR = 1_000
+
+/** What is given for tests. */
+export interface Surroundings {
+  interfaces: () => ReturnType<typeof networkInterfaces>
+  now: () => number
 }
 
+interface Lists {
+  allow: EgressRule[]
+  deny: EgressRule[]
+}
+
+/** The host's lists, and this machine's addresses. */
 export class EgressRules {
-  readonly #special = new Addresses()
-  readonly #allow: Rule[]
-  readonly #deny: Rule[]
+  readonly #host: Lists
+  readonly #ownPorts: ReadonlySet<number>
+  readonly #surroundings: Surroundings
+  #own = new Addresses()
+  #ownUntil = -Infinity
+  /** By the tenant's lists as text: they are the operator's, so there are few. */
+  readonly #reaches = new Map<string, Reach>()
 
-  constructor(egress: Egress) {
-    for (const network of SPECIAL_IPV4) this.#special.add(network)
-    for (const network of SPECIAL_IPV6) this.#special.add(network)
-    // The machine's own addresses may be public ones; its other services are nobody's to reach from inside.
-    for (const list of Object.values(networkInterfaces())) {
-      for (const { address } of list ?? []) this.#special.add(address)
-    }
-    this.#allow = egress.allow.map(parseRule)
-    this.#deny = egress.deny.map(parseRule)
+  constructor(egress: Egress, surroundings: Surroundings = { interfaces: networkInterfaces, now: () => performance.now() }) {
+    this.#host = compile(egress)
+    this.#ownPorts = new Set(egress.ownPorts)
+    this.#surroundings = surroundings
   }
 
-  /** Why this may not be connected to; '' when it may. `hostname` is what the function asked for. */
+  /** What one tenant may reach. Lists are compiled once, however many tenants and sandboxes have them. */
+  forTenant(lists: Egress): Reach {
+    const key = JSON.stringify([lists.allow, lists.deny])
+    let reach = this.#reaches.get(key)
+    if (reach === undefined) {
+      reach = new Reach(this, this.#host, compile(lists))
+      this.#reaches.set(key, reach)
+    }
+    return reach
+  }
+
+  /** An address of this machine, which may be a public one: its other services are nobody's to reach from inside. */
+  isOwn(plain: string): boolean {
+    const now = this.#surroundings.now()
+    if (now >= this.#ownUntil) {
+      this.#ownUntil = now + OWN_FOR
+      const own = Object.values(this.#surroundings.interfaces()).flatMap((list) => list ?? [])
+      this.#own = Addresses.of(own.map(({ address }) => plainAddress(address)))
+    }
+    return isLoopback(plain) || this.#own.has(plain)
+  }
+
+  isOwnPort(port: number): boolean {
+    return this.#ownPorts.has(port)
+  }
+}
+
+/** What the functions of one tenant may connect to. */
+export class Reach {
+  readonly #rules: EgressRules
+  readonly #host: Lists
+  readonly #tenant: Lists
+
+  constructor(rules: EgressRules, host: Lists, tenant: Lists) {
+    this.#rules = rules
+    this.#host = host
+    this.#tenant = tenant
+  }
+
+  /**
+   * Why this may not be connected to; '' when it may. `hostname` is what the function asked for. The operator's list for
+   * all wins where it denies, then the one for the tenant; what either allows is open.
+   */
   refusal(address: string, port: number, hostname: string): string {
-    // `example.com.` is `example.com`.
-    const host = hostname.toLowerCase().replace(/\.$/, '')
-    if (this.#deny.some((rule) => applies(rule, address, port, host))) return `${hostname}:${port} is denied by the operator`
-    if (this.#allow.some((rule) => applies(rule, address, port, host))) return ''
-    if (this.#special.has(address)) return `${hostname} is not a public address`
+    const plain = plainAddress(address)
+    const host = plainName(hostname)
+    const names = (rule: EgressRule) => ruleApplies(rule, plain, port, host)
+    if (this.#host.deny.some(names)) return `${hostname}:${port} is denied by the operator`
+    if (this.#tenant.deny.some(names)) return `${hostname}:${port} is denied to this tenant`
+    const opening = this.#allow.filter((rule) => ruleOpens(rule, plain, port, host))
+    if (opening.some((rule) => rule.port !== undefined)) return ''
+    const isOwn = this.#rules.isOwn(plain)
+    if (isOwn && this.#rules.isOwnPort(port)) return `${hostname}:${port} is this host itself`
+    if (BLOCKED_PORTS.has(port)) return `port ${port} is not for HTTP`
+    return opening.length === 0 && (isOwn || isSpecial(plain)) ? `${hostname} is not a public address` : ''
+  }
+
+  /** Why not even DNS is asked for a name. */
+  refusesName(hostname: string, port: number): string {
+    const host = plainName(hostname)
+    const names = (rule: EgressRule) => (rule.port === undefined || rule.port === port) && namesHost(rule, host)
+    if (this.#host.deny.some(names)) return `${hostname}:${port} is denied by the operator`
+    if (this.#tenant.deny.some(names)) return `${hostname}:${port} is denied to this tenant`
+    if (METADATA_NAMES.has(host) && !this.#allow.some((rule) => names(rule) && !rule.isWildcard))
+      return `${hostname} is not a public address`
     return ''
   }
-}
 
-function applies(rule: Rule, address: string, port: number, host: string): boolean {
-  if (rule.port !== undefined && rule.port !== port) return false
-  return rule.host === undefined ? rule.addresses!.has(address) : rule.host === host
-}
-
-/** Networks of both families, apart: one list of Node's takes an IPv4 address for the mapped one, which `::/3` contains. */
-class Addresses {
-  readonly #ipv4 = new BlockList()
-  readonly #ipv6 = new BlockList()
-
-  add(network: string): void {
-    const [address, bits] = network.replace(/%.*$/, '').split('/') as [string, string | undefined]
-    if (isIP(address) === 6) this.#ipv6.addSubnet(address, bits === undefined ? 128 : Number(bits), 'ipv6')
-    else this.#ipv4.addSubnet(address, bits === undefined ? 32 : Number(bits), 'ipv4')
-  }
-
-  has(address: string): boolean {
-    const plain = unwrap(address)
-    return isIP(plain) === 6 ? this.#ipv6.check(plain, 'ipv6') : this.#ipv4.check(plain, 'ipv4')
+  get #allow(): EgressRule[] {
+    return this.#tenant.allow.length === 0 ? this.#host.allow : this.#host.allow.concat(this.#tenant.allow)
   }
 }
 
-/** `::ffff:127.0.0.1` reaches 127.0.0.1; it is judged as that. */
-function unwrap(address: string): string {
-  const bare = address.replace(/%.*$/, '')
-  return /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(bare)?.[1] ?? bare
+/** `example.com.` is `example.com`. */
+export function plainName(hostname: string): string {
+  return hostname.toLowerCase().replace(/\.$/, '')
 }
 
-function parseRule(entry: string): Rule {
-  const match = /^(\[[^\]]+\](?:\/\d+)?|[^:]+|[^[\]]*:[^[\]]*:[^[\]]*?)(?::(\d+))?$/.exec(entry.trim())
-  const bad = () =>
-    new SkepError(
-      'invalid_config',
-      `egress: ${JSON.stringify(entry)} is no address, network or host name, with or without :port.`,
-    )
-  if (match === null) throw bad()
-  const port = match[2] === undefined ? undefined : Number(match[2])
-  if (port !== undefined && port > 65_535) throw bad()
-  const target = match[1]!.replace(/^\[([^\]]+)\]/, '$1')
-  if (isIP(target.replace(/\/.*$/, '')) === 0) {
-    if (!/^[a-z0-9_.-]+$/i.test(target)) throw bad()
-    return { host: target.toLowerCase(), addresses: undefined, port }
-  }
-  const addresses = new Addresses()
-  try {
-    addresses.add(target)
-  } catch {
-    throw bad()
-  }
-  return { host: undefined, addresses, port }
+function compile(lists: Egress): Lists {
+  return { allow: lists.allow.map(parseEgressRule), deny: lists.deny.map(parseEgressRule) }
 }

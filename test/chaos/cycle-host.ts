@@ -61,7 +61,7 @@ class EndlessStore implements Store {
 }
 
 export async function throughHost(): Promise<Cycler> {
-  const config = configSchema.parse({ pool: { maxIsolates: 2 } })
+  const config = configSchema.parse({ limits: { cpuMs: 5_000, startMs: 5_000 }, pool: { maxIsolates: 2 } })
   const factory = await createInlineFactory({ egress: config.egress, tainted: (reason) => assert.fail(reason) })
   const store = new EndlessStore()
   const core = new HostCore({ config, store, factory, log: silentLog(), counters: new Counters() })
@@ -72,7 +72,9 @@ export async function throughHost(): Promise<Cycler> {
       core.notice({ type: 'function', tenant: 'acme', function: `f${fn}` })
       const exchange = new WebExchange(new Request(`http://f${fn}.test/`, { method: 'POST', body: String(index) }))
       core.handle(exchange)
-      assert.equal(await (await exchange.response).text(), `${store.versionOf(fn)} ${index}`)
+      const response = await exchange.response
+      assert.equal(response.headers.get('skep-error'), null)
+      assert.equal(await response.text(), `${store.versionOf(fn)} ${index}`)
     },
     async close() {
       await core.close(1_000)

@@ -26,9 +26,12 @@ export interface StageOptions extends Setting {
   env?: NodeJS.ProcessEnv
   /** Runs the host by way of this command. */
   wrap?: string[]
-  /** Under the host's folder, made before it starts: for a file system of its own. */
-  prepare?: (folder: string) => Promise<void>
+  /** Does something to the host's folder before the start, a mount for instance; what it returns undoes it. */
+  prepare?: (folder: string) => Promise<() => void>
 }
+
+/** No test here is of these limits, and on a busy machine the default ones come near. */
+const ROOMY = { SKEP_LIMITS_CPU_MS: '5000', SKEP_CEILINGS_CPU_MS: '5000', SKEP_LIMITS_START_MS: '5000' }
 
 /** A real `skep serve` with two workers, its store behind a proxy where that is S3, under a steady checked load. */
 export class Stage {
@@ -39,6 +42,7 @@ export class Stage {
   readonly proxy: Proxy | undefined
   readonly #env: NodeJS.ProcessEnv
   readonly #wrap: string[]
+  #undo: () => void = () => {}
   served!: Served
   load!: Load
 
@@ -55,11 +59,11 @@ export class Stage {
   static async open(options: StageOptions): Promise<Stage> {
     const folder = await mkdtemp(join(tmpdir(), 'skep-chaos-'))
     await mkdir(join(folder, 'home'))
-    await options.prepare?.(folder)
     const s3 = options.store === 's3' ? await startS3() : undefined
     const proxy = s3 && (await startProxy({ host: '127.0.0.1', port: Number(new URL(s3.endpoint).port) }))
     const stage = new Stage(options, folder, s3, proxy)
     try {
+      if (options.prepare !== undefined) stage.#undo = await options.prepare(folder)
       await stage.start()
       for (const [name, code] of Object.entries(FUNCTIONS)) await stage.deploy(name, code, { NAME: 'chaos' })
       stage.load = new Load(stage.served.port, QUESTIONS, stage.random)
@@ -92,7 +96,7 @@ export class Stage {
     this.served = await startServed({
       data: this.data,
       args: ['--workers', '2', ...store],
-      env: { SKEP_PLACEMENT: setting.placement, HOME: this.home, ...s3Env, ...this.#env },
+      env: { SKEP_PLACEMENT: setting.placement, HOME: this.home, ...ROOMY, ...s3Env, ...this.#env },
       wrap: this.#wrap,
     })
     // It is undefined before the first start has functions to be asked for.
@@ -168,6 +172,7 @@ export class Stage {
     for (const { pid } of this.processes()) process.kill(pid, 'SIGKILL')
     await this.proxy?.close()
     await this.s3?.stop()
+    this.#undo()
     await rm(this.folder, { recursive: true, force: true })
   }
 }

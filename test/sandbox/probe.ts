@@ -7,7 +7,11 @@ import type { RunReport, Sandbox, SandboxFactory, SandboxFailure, SandboxObserve
 /** CPU that no test comes near on a busy machine; tests of the limits set their own. */
 const ROOMY: Limits = { ...DEFAULT_LIMITS, cpuMs: 2_000, startMs: 4_000, memoryMb: 64 }
 
+export const LOOP_ID = 'skep-test'
+
 export interface ProbeOptions {
+  /** The tenant's own lists. */
+  egress?: SandboxSpec['egress']
   limits?: Partial<Limits>
   env?: Record<string, string>
   bundle?: Partial<SandboxSpec['bundle']>
@@ -36,7 +40,13 @@ export class Probe implements SandboxObserver {
     this.sandbox = factory.create(
       {
         ...{ name: 'test/function', version: '1'.repeat(16), tenant: 'test', cordon: 'default' },
-        ...{ egress: { allow: [], deny: [] }, bundle, env: options.env ?? {}, limits: { ...ROOMY, ...options.limits } },
+        ...{
+          egress: options.egress ?? { allow: [], deny: [] },
+          loopId: LOOP_ID,
+          bundle,
+          env: options.env ?? {},
+          limits: { ...ROOMY, ...options.limits },
+        },
       },
       this,
     )

@@ -62,7 +62,7 @@ export async function serve(options: { config: Config; reload?: () => Promise<Co
   const factory = new PlacedFactory({
     ...{
       placement: stricter(config.placement, 'cell'),
-      egress: hostEgress(config, supervisor.port),
+      egress: hostEgress(config, supervisor.port, supervisor.tlsPort),
       log,
       conduct: book,
       memory: memoryBounds(config),

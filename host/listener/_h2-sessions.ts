@@ -38,6 +38,9 @@ export class H2Sessions {
 
   /** The exchange of a stream, or undefined where it is answered already. */
   exchange(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, raw: string[]): H2Exchange | undefined {
+    // The client's mistakes end the stream, and its `close` tells of them. One may have done so already: without somebody
+    // who hears of the error, it would end the process.
+    stream.on('error', () => {})
     const held = stream.session === undefined ? undefined : this.#held.get(stream.session)
     if (held === undefined || stream.destroyed) return undefined
     const head = readHead(stream, raw)
@@ -129,7 +132,6 @@ function names(head: RequestHead, authority: string | undefined): boolean {
 
 function refuse(stream: ServerHttp2Stream, code: Refusal): void {
   const status = code === 'headers_too_large' ? 431 : 400
-  stream.on('error', () => {})
   stream.once('finish', () => stream.close(NGHTTP2_NO_ERROR))
   stream.respond({ ':status': status, 'skep-error': code })
   stream.end(reasonPhrase(status))

@@ -12,6 +12,7 @@ const SCENARIOS: Record<string, () => Promise<Scenario>> = {
   streams: async () => (await import('./scenarios/streams.ts')).streams,
   functions: async () => (await import('./scenarios/functions.ts')).functions,
   deploy: async () => (await import('./scenarios/deploy.ts')).deploy,
+  fairness: async () => (await import('./scenarios/fairness.ts')).fairness,
 }
 
 async function main(): Promise<boolean> {

@@ -13,8 +13,8 @@ export interface SkepHost {
   /** Processes that listen. */
   workers(): Promise<number[]>
   /** Uploads a version and makes it the one that answers. Its id, and when each step was done, ms from the call. */
-  deploy(name: string, code: string): Promise<{ version: string; uploadedMs: number; activatedMs: number }>
-  route(name: string, hostname: string): Promise<void>
+  deploy(name: string, code: string, tenant?: string): Promise<{ version: string; uploadedMs: number; activatedMs: number }>
+  route(name: string, hostname: string, tenant?: string): Promise<void>
   rollback(name: string): Promise<void>
   /** Prometheus' text format. */
   metrics(): Promise<string>
@@ -38,21 +38,22 @@ export async function startSkep(
     pid: server.pid,
     data,
     workers: async () => (JSON.parse(await api.call('GET', '/v1/status')) as { pids: number[] }).pids,
-    async deploy(name, code) {
+    async deploy(name, code, tenant = 'default') {
       const { bundle: made } = await bundle({ code })
       const bytes = encodeBundle(made)
       const began = performance.now()
       const form = new FormData()
       form.set('metadata', JSON.stringify({ vars: {}, limits: {}, tag: '', sha256: hashBytes(bytes) }))
       form.set('bundle', new Blob([bytes as Uint8Array<ArrayBuffer>]))
-      const { version } = JSON.parse(await api.call('POST', `/v1/functions/${name}/versions`, form)) as {
+      const { version } = JSON.parse(await api.call('POST', `/v1/functions/${name}/versions?tenant=${tenant}`, form)) as {
         version: { id: string }
       }
       const uploadedMs = performance.now() - began
-      await api.call('PUT', `/v1/functions/${name}/deployment`, { versions: [{ id: version.id, percent: 100 }] })
+      await api.call('PUT', `/v1/functions/${name}/deployment?tenant=${tenant}`, { versions: [{ id: version.id, percent: 100 }] })
       return { version: version.id, uploadedMs, activatedMs: performance.now() - began }
     },
-    route: async (name, hostname) => void (await api.call('PUT', `/v1/routes/${hostname}`, { function: name })),
+    route: async (name, hostname, tenant = 'default') =>
+      void (await api.call('PUT', `/v1/routes/${hostname}?tenant=${tenant}`, { function: name })),
     rollback: async (name) => void (await api.call('POST', `/v1/functions/${name}/rollback`, {})),
     metrics: () => api.call('GET', '/metrics'),
     async stop() {

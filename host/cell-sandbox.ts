@@ -66,11 +66,14 @@ export class CellSandbox implements Sandbox {
         this.#observer.settled(message.report)
         break
       case 'retire':
-        this.retire()
+        this.#observer.retire?.()
         break
-      case 'ended':
-        this.#end({ ...message.failure, how: undefined })
+      case 'ended': {
+        // How a process was lost is not for the process to say.
+        const { how: _, ...failure } = message.failure
+        this.#end(failure)
         break
+      }
     }
   }
 
@@ -84,9 +87,11 @@ export class CellSandbox implements Sandbox {
     this.#end({ code: 'bad_guest', message: `The guest broke the protocol: ${problem}`, notBegun: [] })
   }
 
-  /** Its cell takes no more work, or its memory is used up: whoever holds it should load the function elsewhere once it is at rest. */
-  retire(): void {
-    if (!this.#ended) this.#observer.retire?.()
+  /** Its cell takes no more work: whoever holds it should load the function elsewhere. */
+  leave(): void {
+    if (this.#ended) return
+    if (this.#observer.move === undefined) this.#observer.retire?.()
+    else this.#observer.move()
   }
 
   lost(reason: string, how: NonNullable<SandboxFailure['how']>): void {

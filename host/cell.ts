@@ -22,9 +22,9 @@ export interface CellFactoryOptions {
   log: Log
   /** At a lower priority of the operating system. */
   gentle?: boolean
-  maxIsolates?: number
   /** Cores that the isolates of one cell may fill; default: all. */
   cores?: number
+  maxIsolates?: number
   memory?: { soft: number; hard: number }
   clock?: Clock
   tainted?: (taint: Taint) => void
@@ -104,10 +104,10 @@ export class CellFactory implements SandboxFactory {
   }
 
   #spawn(): Cell {
-    const { egress, log, gentle = false, memory = { soft: Infinity, hard: Infinity }, tainted, overMemory } = this.#options
-    const cores = this.#options.cores ?? availableParallelism()
+    const { egress, log, gentle = false, cores = availableParallelism(), tainted, overMemory } = this.#options
+    const { memory = { soft: Infinity, hard: Infinity } } = this.#options
     const pauseMs = this.#failedStarts === 0 ? 0 : Math.min(PAUSE_MOST, PAUSE_FIRST * 2 ** (this.#failedStarts - 1))
-    const cell: Cell = new Cell({ egress, log, cores, gentle, memory, clock: this.#clock }, pauseMs, {
+    const cell: Cell = new Cell({ egress, cores, log, gentle, memory, clock: this.#clock }, pauseMs, {
       gone: (proven) => {
         this.#cells.delete(cell)
         this.#clock.clearTimeout(this.#idle.get(cell))

@@ -20,7 +20,7 @@ import type { Exchange } from './listener/listener.ts'
 import type { Log } from './log.ts'
 import { loopIdOf, MOST_PASSES } from './loop.ts'
 import type { Counters } from './metrics.ts'
-import { stripOwnHeaders } from './own-headers.ts'
+import { takeRequestHeaders } from './own-headers.ts'
 import { stricter } from './placement.ts'
 import { Pool } from './pool.ts'
 import type { VersionRef } from './pool.ts'
@@ -202,7 +202,9 @@ export class HostCore extends EventEmitter<HostEvents> {
     const call = new Call(exchange, requestId, this.#clock.now(), this.#finished)
     exchange.observe(call)
     // The function may log the id, and must be able to rely on it being ours.
-    stripOwnHeaders(exchange.headers, Infinity)
+    const loop = takeRequestHeaders(exchange.headers)
+    // Where whoever looks for it finds it at once.
+    if (loop !== '') exchange.headers.push('cdn-loop', loop)
     exchange.headers.push('skep-request-id', requestId)
     return call
   }

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { z } from 'zod'
-import { checkYaml, describeSchema, invalid, parseYaml, shown, unwrap } from './checked-yaml.ts'
+import { checkYaml, describeSchema, invalid, parseYaml, shown, toValue, unwrap } from './checked-yaml.ts'
 import { configSchema } from './config.ts'
 import type { Config } from './config.ts'
 import { SkepError } from './errors.ts'
@@ -53,7 +53,7 @@ export async function loadConfig(options: {
   const source = text === undefined ? undefined : parseYaml(text, options.file ?? CONFIG_FILE)
   if (source !== undefined) checkYaml(configSchema, source)
 
-  const written = (source?.document.toJS() ?? {}) as Record<string, unknown>
+  const written = (source === undefined ? {} : toValue(source)) as Record<string, unknown>
   const origins: Record<string, string> = {}
   const folders: Record<string, string> = {}
   const mistakes: string[] = []

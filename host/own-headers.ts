@@ -21,6 +21,33 @@ export function stripOwnHeaders(headers: string[], most: number): void {
   headers.length = kept
 }
 
+/**
+ * The same for a request, whose names are lower-case; also takes its `cdn-loop` fields out and returns them as one, ''
+ * where there is none. Runs for every request: beside the length of a name it looks at little.
+ */
+export function takeRequestHeaders(headers: string[]): string {
+  let kept = 0
+  let loop = ''
+  for (let at = 0; at < headers.length; at += 2) {
+    const name = headers[at]!
+    const { length } = name
+    if (length > 5) {
+      if (isOwn(name)) continue
+      if (length === 8 && name === 'cdn-loop') {
+        loop = loop === '' ? headers[at + 1]! : `${loop}, ${headers[at + 1]!}`
+        continue
+      }
+    }
+    if (kept !== at) {
+      headers[kept] = name
+      headers[kept + 1] = headers[at + 1]!
+    }
+    kept += 2
+  }
+  headers.length = kept
+  return loop
+}
+
 /** In any case: a guest in hostile hands need not write it small. */
 function isOwn(name: string): boolean {
   return name.length > 5 && (name.charCodeAt(0) | 32) === 115 && name.slice(0, 5).toLowerCase() === 'skep-'

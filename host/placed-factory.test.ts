@@ -74,7 +74,7 @@ test('a trusted function is inline, and its events are counted there', () => {
 for (const [code, kind, state] of [
   ['cpu_exceeded', 'cpu_exceeded', 'trusted'],
   ['memory_exceeded', 'memory_exceeded', 'trusted'],
-  ['internal', 'bad_guest', 'quarantined'],
+  ['bad_guest', 'bad_guest', 'quarantined'],
 ] as const) {
   test(`${code} of a sandbox is the offence ${kind}`, () => {
     const { inline, create, book } = open({}, NO_PROBATION)

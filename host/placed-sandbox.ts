@@ -123,12 +123,12 @@ export class PlacedSandbox implements Sandbox, SandboxObserver {
     this.#observer.ended(failure)
   }
 
-  /** Its cell takes no more work, or its memory is used up. */
+  /** It has used its memory up: to be replaced, wherever. */
   retire(): void {
-    this.move()
+    if (!this.#ended) this.#observer.retire?.()
   }
 
-  /** It has another place now. */
+  /** It has another place now, or its cell takes no more work. */
   move(): void {
     if (this.#ended) return
     if (this.#observer.move !== undefined && !this.#disowned) this.#observer.move()

@@ -17,7 +17,7 @@ const HEADROOM_LEAST = 256
  */
 const HEADROOM_PART = 2
 
-/** The fastest growth that is reckoned with between two readings, bytes for each ms of CPU time. */
+/** Growth that is always reckoned with, bytes for each ms of CPU time: as fast as memory can be made and written to. */
 const GROWTH = 2 * MEGABYTE
 
 /** Between two readings: CPU time at least, ms, as one takes some 3 µs; wall time at most, ms, so that figures are fresh. */
@@ -44,6 +44,8 @@ export class MemoryGauge {
   #readAt = -Infinity
   #cpuAt = 0
   #pauseCpu = LEAST_CPU
+  /** Growth that is reckoned with: what was seen last, as buffers that nobody writes to are made in no time. */
+  #growth = GROWTH
   #collectingSince = 0
   #noCollectionBefore = -Infinity
   #retired = false
@@ -59,10 +61,12 @@ export class MemoryGauge {
 
   /** The verdict, or `over` where the hard limit is passed for good. */
   read(bytes: number, now: number, cpuMs: number, collected: boolean): Exclude<MemoryVerdict, object> | 'over' {
+    const seen = (bytes - this.bytes) / Math.max(LEAST_CPU, cpuMs - this.#cpuAt)
+    this.#growth = Math.max(GROWTH, seen, this.#growth / 2)
     this.bytes = bytes
     this.#readAt = now
     this.#cpuAt = cpuMs
-    this.#pauseCpu = Math.max(LEAST_CPU, (this.#soft - bytes) / GROWTH)
+    this.#pauseCpu = Math.max(LEAST_CPU, (this.#soft - bytes) / this.#growth)
     if (collected) this.#noCollectionBefore = now + COLLECTION_PAUSE * (now - this.#collectingSince)
     // What is over in a retired isolate is known; only the hard limit can still be passed.
     const most = this.#retired ? this.#hard : this.#soft

@@ -13,7 +13,7 @@
 
 /** Host → guest. */
 export const Submit = {
-  /** event, requestId, method, url, headers (flat), bodyKind (`BodyKind`), body (bytes, or null) */
+  /** event, requestId, method, url, headers (flat; `cdn-loop`, if any, once and as one of the last two), bodyKind (`BodyKind`), body (bytes, or null) */
   fetch: 1,
   /** event, requestId, cron, scheduledTime (ms since 1970) */
   scheduled: 2,

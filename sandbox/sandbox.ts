@@ -98,11 +98,11 @@ export interface SandboxFailure {
   message: string
   /** Ids of events that were dispatched and whose handler had not been called: they may run elsewhere. */
   notBegun: number[]
-  /** CPU time since the last report, ms; absent where nobody can tell, as of a lost process. */
-  cpuMs?: number
   /**
    * Of `worker_lost`: `crashed` by itself, `killed` by somebody else (the kernel, for want of memory, or an operator),
    * `hung` and therefore ended, or ended by the host on purpose, `given_up`, which says nothing about anybody.
    */
   how?: 'crashed' | 'killed' | 'hung' | 'given_up'
+  /** CPU time since the last report, ms; absent where nobody can tell, as of a lost process. */
+  cpuMs?: number
 }

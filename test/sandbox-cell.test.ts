@@ -8,7 +8,7 @@ import { after, before, suite, test } from 'node:test'
 import { promisify } from 'node:util'
 import { CellFactory } from '../host/cell.ts'
 import { silentLog } from '../host/log.ts'
-import { handler, Probe } from './sandbox/probe.ts'
+import { fetchMessage, handler, Probe } from './sandbox/probe.ts'
 
 const egress = { allow: [], deny: [] }
 const child = (name: string) => join(import.meta.dirname, 'sandbox', name)
@@ -79,6 +79,21 @@ suite('a cell', { timeout: 60_000 }, () => {
     probe.sandbox.dispose()
     await untilGone(pid!)
     next.sandbox.dispose()
+  })
+
+  test('that cannot stop an event: what had not begun is named, once, and the cell is retired', async () => {
+    const own = new CellFactory({ egress, log: silentLog() })
+    const other = new Probe(own, handler(`return new Response('other')`))
+    await other.sandbox.ready
+    const body = `if (request.url.endsWith('/2')) for (let b = 3n; ; ) b *= b; return new Response('fine')`
+    const probe = new Probe(own, handler(body), { limits: { cpuMs: 30 } })
+    await probe.sandbox.ready
+    probe.sandbox.dispatch([1, 2, 3, 4].flatMap((event) => fetchMessage(event, `/${event}`)))
+    const { code, notBegun } = await probe.failure()
+    assert.deepEqual([code, notBegun], ['cpu_exceeded', [3, 4]])
+    await other.until(() => other.retired === 1)
+    assert.equal(await other.get(), 'other')
+    await own.close()
   })
 
   test('sees nothing of its parent’s environment that could be a secret', async () => {

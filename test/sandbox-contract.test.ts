@@ -1,4 +1,5 @@
 /** One contract for every place where a sandbox can be: in this process (which needs `--no-node-snapshot`), and in a cell. */
+import assert from 'node:assert/strict'
 import { after, before, suite } from 'node:test'
 import { CellFactory } from '../host/cell.ts'
 import { ConductBook } from '../host/conduct-book.ts'
@@ -6,20 +7,23 @@ import { configSchema } from '../host/config.ts'
 import { silentLog } from '../host/log.ts'
 import { PlacedFactory } from '../host/placed-factory.ts'
 import { createInlineFactory } from '../sandbox/inline.ts'
-import type { SandboxFactory } from '../sandbox/sandbox.ts'
+import type { SandboxFactory, Taint } from '../sandbox/sandbox.ts'
 import { eventCases } from './sandbox/events.ts'
 import { lifeCases } from './sandbox/life.ts'
 import { limitCases } from './sandbox/limits.ts'
+import { memoryCases } from './sandbox/memory.ts'
 import { outboundCases } from './sandbox/outbound.ts'
 import { scopeCases } from './sandbox/scope.ts'
 
 const egress = { allow: ['127.0.0.1'], deny: [] }
+/** No code of this suite may make its process one that is to be replaced. */
+const taints: Taint[] = []
 const factories: Record<string, () => Promise<SandboxFactory>> = {
-  inline: () => createInlineFactory({ egress, tainted: (taint) => console.error('tainted:', taint) }),
+  inline: () => createInlineFactory({ egress, tainted: (taint) => taints.push(taint) }),
   placed: async () =>
     new PlacedFactory({
       ...{ placement: 'adaptive', egress, log: silentLog(), conduct: new ConductBook(configSchema.parse({})) },
-      inline: await createInlineFactory({ egress, tainted: (taint) => console.error('tainted:', taint) }),
+      inline: await createInlineFactory({ egress, tainted: (taint) => taints.push(taint) }),
     }),
   cell: async () => new CellFactory({ egress, log: silentLog() }),
 }
@@ -30,11 +34,15 @@ for (const [placement, create] of Object.entries(factories)) {
     before(async () => {
       factory = await create()
     })
-    after(() => factory.close())
+    after(async () => {
+      await factory.close()
+      assert.deepEqual(taints, [])
+    })
     lifeCases(() => factory)
     eventCases(() => factory)
     scopeCases(() => factory)
     outboundCases(() => factory)
     limitCases(() => factory)
+    memoryCases(() => factory)
   })
 }

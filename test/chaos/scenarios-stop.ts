@@ -76,21 +76,53 @@ export const STOPS: Scenario[] = [
       assertOnly(mark.failures(), ['cut'], stage.load.clients)
     },
   },
+]
+
+/** How long a stopped process may go unnoticed, ms: it may only be slow. */
+const NOTICED = 40_000
+
+/** These take long: whether a process only is slow shows after a while. */
+export const LONG_STOPS: Scenario[] = [
   {
-    name: 'SIGSTOP of a worker and of the supervisor, which then dies: no stopped child stays behind',
+    name: 'SIGSTOP of a worker for good: it is replaced, and what waited for it is cut',
     async run(stage) {
-      const all = stage.processes().map(({ pid }) => pid)
-      for (const { pid } of [...stage.processes('worker'), ...stage.processes('cell')]) process.kill(pid, 'SIGSTOP')
-      stage.served.process.kill('SIGKILL')
-      await stage.served.exited
-      try {
-        await eventually('every child is gone', async () => stage.processes().length === 0, 10_000)
-      } finally {
-        for (const { pid } of stage.processes()) process.kill(pid, 'SIGKILL')
-      }
-      assert.ok(all.length >= 3)
-      await stage.start()
+      const [worker] = stage.processes('worker')
+      const mark = stage.load.mark()
+      process.kill(worker!.pid, 'SIGSTOP')
+      await eventually('it is ended', async () => !stage.processes().some(({ pid }) => pid === worker!.pid), NOTICED)
       await stage.whole()
+      assertOnly(mark.failures(), ['cut', 'late'])
+    },
+  },
+  {
+    name: 'SIGSTOP of a cell for good: it is replaced, and what ran in it is lost',
+    suits: ({ placement }) => placement === 'cell',
+    async run(stage) {
+      const [cell] = stage.cells()
+      const mark = stage.load.mark()
+      process.kill(cell!.pid, 'SIGSTOP')
+      await eventually('it is ended', async () => !stage.processes().some(({ pid }) => pid === cell!.pid), NOTICED)
+      await stage.whole()
+      assertOnly(mark.failures(), ['cut', 'late', 'worker_lost', 'timeout', 'overloaded'])
     },
   },
 ]
+
+/** Processes that are stopped, and so cannot tell that their parent is gone, are ended by the kernel where it is asked to. */
+export const STOPPED_CHILDREN: Scenario = {
+  name: 'SIGSTOP of all children of the supervisor, which then dies: no stopped child stays behind',
+  async run(stage) {
+    const all = stage.processes().map(({ pid }) => pid)
+    for (const { pid } of [...stage.processes('worker'), ...stage.processes('cell')]) process.kill(pid, 'SIGSTOP')
+    stage.served.process.kill('SIGKILL')
+    await stage.served.exited
+    try {
+      await eventually('every child is gone', async () => stage.processes().length === 0, 10_000)
+    } finally {
+      for (const { pid } of stage.processes()) process.kill(pid, 'SIGKILL')
+    }
+    assert.ok(all.length >= 3)
+    await stage.start()
+    await stage.whole()
+  },
+}

@@ -168,8 +168,13 @@ export class Stage {
     }
   }
 
-  async #clear(): Promise<void> {
+  /** Ends every process of the host at once. */
+  destroy(): void {
     for (const { pid } of this.processes()) process.kill(pid, 'SIGKILL')
+  }
+
+  async #clear(): Promise<void> {
+    this.destroy()
     await this.proxy?.close()
     await this.s3?.stop()
     this.#undo()

@@ -14,6 +14,7 @@ export function limitCases(factory: () => SandboxFactory): void {
     'after an await': 'await null; for (;;);',
     'by promises': 'for (;;) await null',
     'in a timer': 'await new Promise((r) => setTimeout(r, 1)); for (;;);',
+    'without a check that V8 would make': 'for (;;) new Array(1000).fill(1)',
     'in a regular expression': `return new Response(String(/^(a+)+$/.test('a'.repeat(40) + 'b')))`,
     'in catch and finally': 'for (;;) { try { for (;;); } catch {} finally { for (;;); } }',
     'of its microtasks, after another was stopped': 'Promise.resolve().then(() => { for (;;); }); for (;;);',
@@ -60,23 +61,6 @@ export function limitCases(factory: () => SandboxFactory): void {
     const { notBegun } = await probe.failure()
     assert.ok(!notBegun.includes(first))
     assert.ok(notBegun.includes(second))
-  })
-
-  test('memory: objects without end', async () => {
-    const probe = new Probe(factory(), handler('let all = []; for (;;) all = [all, {}, []]'), {
-      limits: { memoryMb: 16, cpuMs: 20_000 },
-    })
-    await probe.sandbox.ready
-    probe.send()
-    assert.equal((await probe.failure()).code, 'memory_exceeded')
-  })
-
-  test('memory: strings without end', async () => {
-    const body = `const all = []; for (let i = 0; ; i++) all.push((i + 'x').repeat(1 << 18).toUpperCase())`
-    const probe = new Probe(factory(), handler(body), { limits: { memoryMb: 32, cpuMs: 20_000 } })
-    await probe.sandbox.ready
-    probe.send()
-    assert.equal((await probe.failure()).code, 'memory_exceeded')
   })
 
   test('without a live event nothing runs, and what was due runs with the next one', async () => {

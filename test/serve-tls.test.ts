@@ -81,16 +81,16 @@ describe('skep serve with TLS', { skip: NO_OPENSSL, timeout: 120_000 }, () => {
     assert.equal(await subject(port, 'tls.test'), 'two')
 
     copyFileSync(used.cert, join(data, 'tls.crt'))
-    let stop = false
-    const load = Promise.all(
+    const load = { goes: true }
+    const clients = Promise.all(
       Array.from({ length: 2 }, async () => {
-        while (!stop) assert.equal(await ask(port, 'tls.test'), 'https://tls.test/x tls.test')
+        while (load.goes) assert.equal(await ask(port, 'tls.test'), 'https://tls.test/x tls.test')
       }),
     )
     served.process.kill('SIGHUP')
     await served.logged(/configuration reloaded/)
-    stop = true
-    await load
+    load.goes = false
+    await clients
     assert.equal(await subject(port, 'tls.test'), 'one')
 
     const session = connectH2(`https://127.0.0.1:${port}`, { servername: 'tls.test', rejectUnauthorized: false })

@@ -35,9 +35,7 @@ export function checkFromCell(message: FromCell): string {
   if (!Number.isSafeInteger(message.sandbox)) return 'a message of no sandbox'
   switch (message.type) {
     case 'ready':
-      return isCount(message.report?.cpuMs) && isListOf(isText, message.report.handlers)
-        ? ''
-        : 'ready is malformed'
+      return isCount(message.report?.cpuMs) && isListOf(isText, message.report.handlers) ? '' : 'ready is malformed'
     case 'refused':
       return isText(message.message) && isText(message.stack) ? '' : 'refused is malformed'
     case 'emit':
@@ -49,9 +47,7 @@ export function checkFromCell(message: FromCell): string {
         : 'settled is malformed'
     case 'ended': {
       const { code, message: text, notBegun, cpuMs = 0 } = message.failure ?? {}
-      return FAILURES.includes(code) && isText(text) && isListOf(isCount, notBegun) && isCount(cpuMs)
-        ? ''
-        : 'ended is malformed'
+      return FAILURES.includes(code) && isText(text) && isListOf(isCount, notBegun) && isCount(cpuMs) ? '' : 'ended is malformed'
     }
     default:
       return 'a message of an unknown type'

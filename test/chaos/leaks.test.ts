@@ -11,8 +11,8 @@ const skip = process.platform !== 'linux' && 'reads /proc'
 
 for (const through of ['sandbox', 'host']) {
   test(`isolates come and go, and nothing of them stays, ${through}`, { skip, timeout: 120_000 }, async () => {
-    // An isolate has more than a megabyte: 600 that stay would be seen ten times over.
-    const args = [join(import.meta.dirname, 'cycles.ts'), '--cycles', '600', '--through', through, '--percent', '25']
+    // An isolate has more than a megabyte: 400 that stay would be seen ten times over.
+    const args = [join(import.meta.dirname, 'cycles.ts'), '--cycles', '400', '--through', through, '--percent', '25']
     await promisify(execFile)(process.execPath, args)
   })
 }

@@ -50,7 +50,7 @@ export interface ProjectFunction {
  */
 export function parseProject(text: string, file: string, env: Record<string, string | undefined>): ProjectFunction[] {
   const source = parseYaml(text, file)
-  substitute(source, file, text, env)
+  substitute(source, env)
   const { functions } = checkYaml(projectSchema, source)
   const mistakes: string[] = []
   for (const [name, given] of Object.entries(functions)) {
@@ -72,12 +72,13 @@ export function parseProject(text: string, file: string, env: Record<string, str
 }
 
 /** Values alone are replaced, after parsing: what a variable holds cannot become YAML. */
-function substitute(source: YamlSource, file: string, text: string, env: Record<string, string | undefined>): void {
+function substitute(source: YamlSource, env: Record<string, string | undefined>): void {
+  const { file } = source
   const mistakes: string[] = []
   visit(source.document, {
     Scalar(key, node) {
       if (key === 'key' || !isScalar(node) || typeof node.value !== 'string' || !node.value.includes('${')) return
-      const line = text.slice(0, node.range?.[0] ?? 0).split('\n').length
+      const line = source.line(node.range?.[0] ?? 0)
       node.value = node.value.replace(/\$\$\{|\$\{([^}]*)(\}?)/g, (whole, inside?: string, end?: string) => {
         if (inside === undefined) return '${'
         const parts = end === '}' ? /^([A-Za-z_]\w*)(?::-([\s\S]*))?$/.exec(inside) : null

@@ -20,6 +20,13 @@ const FILE = join(import.meta.dirname, 'reference.md')
 const SETTING_MEANINGS: Record<string, string> = {
   port: 'data port; `0` takes a free one',
   address: 'address of the data port',
+  'tls.port': 'port for TLS, where there are certificates; `0` takes a free one',
+  'tls.minVersion': 'the least version of TLS',
+  'tls.certificates':
+    'PEM files, each certificate with its key: `[{cert: a.crt, key: a.key}]`; in the environment as JSON. Host names come from the certificates, and the first one serves those that none names',
+  'clients.maxConnections': 'connections that a worker holds on each of its ports; further ones are closed as they come',
+  'clients.idleMs':
+    'a connection without a whole head, or progress in sending a body or taking the answer, is cut after this long, ms (uWebSockets.js: in steps of 4 seconds)',
   'api.port': 'port of the control API; `0` takes a free one',
   'api.address': 'address of the control API',
   workers: 'worker processes that share the data port',

@@ -4,6 +4,7 @@ import { DEFAULT_LIMITS } from '../sandbox/limits.ts'
 import type { Limits } from '../sandbox/limits.ts'
 import { egressMistake } from '../sandbox/operations/egress-entry.ts'
 import type { Egress } from '../sandbox/operations/egress.ts'
+import { CLIENT_LIMITS } from './listener/_limits.ts'
 import { PLACEMENTS } from './placement.ts'
 import { NAME } from './records.ts'
 
@@ -21,6 +22,25 @@ export const configSchema = z.strictObject({
   /** Of the data port; 0 takes a free one. */
   port: port.default(8080),
   address: z.string().default('0.0.0.0'),
+  /** Served where there are certificates. */
+  tls: z
+    .strictObject({
+      port: port.default(8443),
+      /** The least version of TLS. */
+      minVersion: z
+        .preprocess((value) => (typeof value === 'number' ? String(value) : value), z.enum(['1.2', '1.3']))
+        .default('1.2'),
+      /** PEM files. Host names come from each certificate; the first one serves those that none names. */
+      certificates: z.array(z.strictObject({ cert: z.string(), key: z.string() })).default([]),
+    })
+    .prefault({}),
+  /** What the listeners hold their clients to. */
+  clients: z
+    .strictObject({
+      maxConnections: z.int().min(1).max(1_000_000).default(CLIENT_LIMITS.maxConnections),
+      idleMs: z.int().min(5_000).max(240_000).default(CLIENT_LIMITS.idleMs),
+    })
+    .prefault({}),
   api: z.strictObject({ port: port.default(8081), address: z.string().default('127.0.0.1') }).prefault({}),
   workers: z
     .int()
@@ -135,8 +155,12 @@ export type ConfigInput = z.input<typeof configSchema>
 const ANY_TENANT: TenantSettings = { cordon: 'default', egress: { allow: [], deny: [] } }
 
 /** The host's lists, and its own ports, as far as they are known before anything listens. */
-export function hostEgress(config: Pick<Config, 'egress' | 'port' | 'api'>, port = config.port): Egress {
-  return { ...config.egress, ownPorts: [port, config.api.port].filter((own) => own !== 0) }
+export function hostEgress(
+  config: Pick<Config, 'egress' | 'port' | 'api' | 'tls'>,
+  port = config.port,
+  tlsPort = config.tls.certificates.length > 0 ? config.tls.port : 0,
+): Egress {
+  return { ...config.egress, ownPorts: [port, tlsPort, config.api.port].filter((own) => own !== 0) }
 }
 
 export function tenantSettings(config: Pick<Config, 'tenants'>, tenant: string): TenantSettings {

@@ -31,7 +31,7 @@ import type { Store } from './store/store.ts'
 import { WebExchange } from './web-exchange.ts'
 
 /** The host's settings of contract and configuration file; all optional. `placement` defaults to `cell` here. */
-export interface HostOptions extends Omit<ConfigInput, 'log' | 'port' | 'api' | 'workers' | 'address'> {
+export interface HostOptions extends Omit<ConfigInput, 'log' | 'port' | 'api' | 'workers' | 'address' | 'tls'> {
   /** A pino logger, or a level; default: silent. Listen to `log` events for functions' own lines. */
   log?: Log | { level: 'debug' | 'info' | 'warn' | 'error' }
 }
@@ -212,6 +212,7 @@ export class Host extends EventEmitter<HostEvents> implements AsyncDisposable {
       address: '127.0.0.1',
       ...options,
       kind: this.#config.listener,
+      limits: this.#config.clients,
       handler: (exchange) => this.#core.handle(exchange),
     })
     this.#listeners.push(listener)

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { eventually } from '../served.ts'
-import { assertOnly } from './scenario.ts'
+import { assertLost, assertOnly } from './scenario.ts'
 import type { Scenario } from './scenario.ts'
 import type { Stage } from './stage.ts'
 
@@ -37,7 +37,7 @@ export const STOPS: Scenario[] = [
       await someAnswer(stage)
       await frozen
       await stage.whole()
-      assertOnly(mark.failures(), ['cut'], stage.load.clients)
+      assertLost(mark.failures(), ['cut'], stage.load.clients)
     },
   },
   {
@@ -48,7 +48,7 @@ export const STOPS: Scenario[] = [
       const mark = stage.load.mark()
       await freeze(cell!.pid)
       await stage.whole()
-      assertOnly(mark.failures(), ['worker_lost', 'timeout', 'cut'], stage.load.clients)
+      assertLost(mark.failures(), ['worker_lost', 'timeout', 'cut'], stage.load.clients)
     },
   },
   {
@@ -73,7 +73,7 @@ export const STOPS: Scenario[] = [
       await stage.load.goesOn(30)
       await frozen
       await stage.whole()
-      assertOnly(mark.failures(), ['cut'], stage.load.clients)
+      assertLost(mark.failures(), ['cut'], stage.load.clients)
     },
   },
 ]
@@ -91,7 +91,7 @@ export const LONG_STOPS: Scenario[] = [
       process.kill(worker!.pid, 'SIGSTOP')
       await eventually('it is ended', async () => !stage.processes().some(({ pid }) => pid === worker!.pid), NOTICED)
       await stage.whole()
-      assertOnly(mark.failures(), ['cut', 'late'])
+      assertLost(mark.failures(), ['cut', 'late'])
     },
   },
   {
@@ -103,7 +103,7 @@ export const LONG_STOPS: Scenario[] = [
       process.kill(cell!.pid, 'SIGSTOP')
       await eventually('it is ended', async () => !stage.processes().some(({ pid }) => pid === cell!.pid), NOTICED)
       await stage.whole()
-      assertOnly(mark.failures(), ['cut', 'late', 'worker_lost', 'timeout', 'overloaded'])
+      assertLost(mark.failures(), ['cut', 'late', 'worker_lost', 'timeout', 'overloaded'])
     },
   },
 ]

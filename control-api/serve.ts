@@ -1,5 +1,6 @@
 import { CellFactory } from '../host/cell.ts'
 import { checkBundle } from '../host/check.ts'
+import { ceilingsOf } from '../host/config.ts'
 import type { Config } from '../host/config.ts'
 import { HostCore } from '../host/host.ts'
 import { createLog } from '../host/log.ts'
@@ -51,7 +52,7 @@ export async function serve(options: { config: Config; reload?: () => Promise<Co
     store,
     log,
     limits: config.limits,
-    ceilings: config.ceilings,
+    ceilings: (tenant) => ceilingsOf(config, tenant),
     check: (bundle, settings, name) => checkBundle(factory, bundle, settings, { ...name, config }),
     invoke: (tenant, fn, request, version) => {
       const exchange = new WebExchange(request)

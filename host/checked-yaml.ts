@@ -79,7 +79,7 @@ function describeIssue(schema: z.ZodType, issue: z.core.$ZodIssue, input: unknow
 }
 
 export function shown(value: unknown): string {
-  const text = JSON.stringify(value) ?? String(value)
+  const text = typeof value === 'number' ? String(value) : (JSON.stringify(value) ?? String(value))
   return text.length > 80 ? `${text.slice(0, 80)}…` : text
 }
 

@@ -2,17 +2,17 @@ import { EventEmitter } from 'node:events'
 import { randomBytes } from 'node:crypto'
 import { decodeBundle, hashBytes } from '../bundler/artifact.ts'
 import type { Bundle } from '../bundler/artifact.ts'
-import type { Limits } from '../sandbox/limits.ts'
 import type { SandboxFactory, SandboxSpec } from '../sandbox/sandbox.ts'
 import { DATA_CODES } from './answer.ts'
 import { Call, WHOLE_BODY } from './call.ts'
 import { systemClock } from './clock.ts'
 import type { Clock } from './clock.ts'
-import { tenantSettings } from './config.ts'
+import { ceilingsOf, tenantSettings } from './config.ts'
 import type { Config } from './config.ts'
 import { ERRORS, SkepError } from './errors.ts'
 import type { FunctionLog } from './instance.ts'
 import type { Exchange } from './listener/listener.ts'
+import { limitsOf } from './limit-schemas.ts'
 import type { Log } from './log.ts'
 import type { Counters } from './metrics.ts'
 import { stripOwnHeaders } from './own-headers.ts'
@@ -32,7 +32,7 @@ export interface HostEvents {
 }
 
 export interface HostParts {
-  config: Pick<Config, 'limits' | 'pool' | 'drainMs' | 'tenants'>
+  config: Pick<Config, 'limits' | 'ceilings' | 'pool' | 'drainMs' | 'tenants'>
   store: Store
   factory: SandboxFactory
   log: Log
@@ -186,8 +186,7 @@ export class HostCore extends EventEmitter<HostEvents> {
     const bundle = await this.#store.get(bundleKey)
     if (bundle === undefined || bundle === 'unchanged') throw corrupt(bundleKey, 'is missing')
     if (hashBytes(bundle.bytes) !== record.bundle) throw corrupt(bundleKey, 'does not have the content that its name says')
-    const limits: Limits = { ...this.#config.limits }
-    Object.assign(limits, record.settings.limits)
+    const limits = limitsOf(this.#config.limits, record.settings.limits, ceilingsOf(this.#config, tenant))
     const { cordon, egress } = tenantSettings(this.#config, tenant)
     const decoded = decodeStored(bundleKey, bundle.bytes)
     return { name: `${tenant}/${fn}`, version, tenant, cordon, egress, bundle: decoded, env: record.settings.vars, limits }

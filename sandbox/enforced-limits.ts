@@ -34,7 +34,7 @@ export class EnforcedLimits implements LimitEnforcer {
   readonly #budget: Budget
   readonly #gauge: MemoryGauge
   #loading = true
-  /** Highest reading at rest, ms. A reading is ahead while the isolate has not quite come to rest, and falls back later. */
+  /** The last reading after an entry, ms: all that was used is charged, reported or to be reported. */
   #cpuMs = 0
   /** What it was when the bundle began to load. */
   #startedAt = 0
@@ -100,8 +100,8 @@ export class EnforcedLimits implements LimitEnforcer {
   }
 
   leave(cpuMs: number): Breach | undefined {
-    const used = Math.max(0, cpuMs - this.#cpuMs)
-    this.#cpuMs += used
+    const used = cpuMs - this.#cpuMs
+    this.#cpuMs = cpuMs
     if (this.#loading) return this.#cpuMs - this.#startedAt <= this.#limits.startMs ? undefined : this.stopped('timeout')
     this.#unreportedMs += used
     return this.#budget.spend(used) ? undefined : this.stopped('timeout')
@@ -123,15 +123,16 @@ export class EnforcedLimits implements LimitEnforcer {
   }
 
   collected(cpuMs: number): void {
-    const used = Math.max(0, cpuMs - this.#cpuMs)
-    this.#cpuMs += used
+    const used = cpuMs - this.#cpuMs
+    this.#cpuMs = cpuMs
     if (this.#loading) this.#startedAt += used
     else this.#unreportedMs += used
   }
 
   report(): RunReport {
-    const cpuMs = this.#unreportedMs
-    this.#unreportedMs = 0
+    // What turned out to be less than was reported is made up for by the next.
+    const cpuMs = Math.max(0, this.#unreportedMs)
+    this.#unreportedMs -= cpuMs
     return { cpuMs, memoryBytes: this.#gauge.bytes }
   }
 

@@ -5,7 +5,7 @@ import { EnforcedLimits } from './enforced-limits.ts'
 import { IsolateSandbox } from './isolate.ts'
 import type { LimitEnforcer } from './limit-enforcer.ts'
 import { EgressRules } from './operations/egress.ts'
-import { Emit } from './protocol.ts'
+import { Emit, Submit } from './protocol.ts'
 import type { Sandbox, SandboxFactory, Taint } from './sandbox.ts'
 import { FakeEngine } from './test-support/engine.ts'
 import { RecordingLimits, TrippingLimits } from './test-support/limits.ts'
@@ -181,6 +181,19 @@ suite('an isolate’s sandbox and what enforces its limits', () => {
     assert.deepEqual(reported, [10, 20, 0, 0, 6])
   })
 
+  test('a reading ahead of the CPU time is no breach: the exact one is asked for', async () => {
+    const { probe, isolate, enter } = await open(new EnforcedLimits({ cpuMs: 100, startMs: 100, wallMs: 10_000, memoryMb: 64 }))
+    await enter(1)
+    isolate.cpuMs = 500
+    isolate.restedMs = 60
+    await isolate.end()
+    assert.deepEqual([probe.failures, probe.reports.at(-1)!.cpuMs], [[], 60])
+    probe.sandbox.dispatch([Submit.credit, 1, 1])
+    isolate.cpuMs = isolate.restedMs = 101
+    await isolate.end()
+    assert.equal((await probe.failure()).code, 'cpu_exceeded')
+  })
+
   test('an event pays for all of its entries, and for no other’s', async () => {
     const { probe, isolate, enter } = await open(new EnforcedLimits({ cpuMs: 100, startMs: 100, wallMs: 10_000, memoryMb: 64 }))
     for (let i = 1; i <= 5; i++) {
@@ -193,7 +206,7 @@ suite('an isolate’s sandbox and what enforces its limits', () => {
     await enter(1)
     isolate.cpuMs += 60
     await isolate.end()
-    probe.sandbox.dispatch([6, 1, 1])
+    probe.sandbox.dispatch([Submit.credit, 1, 1])
     isolate.cpuMs += 60
     await isolate.end()
     assert.equal((await probe.failure()).code, 'cpu_exceeded')

@@ -6,6 +6,8 @@ import type { Batch } from '../protocol.ts'
 export class FakeIsolate implements EngineIsolate {
   readonly options: IsolateOptions
   cpuMs = 0
+  /** What it says once it is at rest, when that differs. */
+  restedMs: number | undefined
   begun = 0
   bytes = 0
   collections = 0
@@ -39,6 +41,10 @@ export class FakeIsolate implements EngineIsolate {
   async collect(): Promise<RunOutcome> {
     this.collections++
     return { kind: 'ok' }
+  }
+
+  restedCpuMs(): number {
+    return this.restedMs ?? this.cpuMs
   }
 
   memoryBytes(): number {

@@ -83,7 +83,7 @@ export class RecordingLimits implements LimitEnforcer {
   }
 }
 
-/** Limits that trip when a test says so: each answer is given once, at the next occasion after the start. */
+/** Limits that trip when a test says so: at the next occasion after the start. */
 export class TrippingLimits extends RecordingLimits {
   override readonly graceMs = -999_999
   next: { watch?: Breach; leave?: Breach; memory?: MemoryVerdict[] } = {}
@@ -97,9 +97,7 @@ export class TrippingLimits extends RecordingLimits {
 
   override leave(cpuMs: number): Breach | undefined {
     super.leave(cpuMs)
-    const { leave } = this.next
-    delete this.next.leave
-    return leave
+    return this.next.leave
   }
 
   override memory(bytes: number, now: number, collected: boolean): MemoryVerdict {

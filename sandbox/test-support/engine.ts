@@ -12,6 +12,8 @@ export class FakeIsolate implements EngineIsolate {
   bytes = 0
   collections = 0
   isDisposed = false
+  /** Whether what runs ends once it is disposed of. */
+  stops = false
   readonly batches: Batch[] = []
   #emit!: (batch: Batch) => void
   #end: ((outcome: RunOutcome) => void) | undefined
@@ -41,6 +43,10 @@ export class FakeIsolate implements EngineIsolate {
   async collect(): Promise<RunOutcome> {
     this.collections++
     return { kind: 'ok' }
+  }
+
+  async comesToRest(): Promise<boolean> {
+    return this.stops
   }
 
   restedCpuMs(): number {

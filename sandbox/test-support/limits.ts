@@ -6,6 +6,7 @@ export class RecordingLimits implements LimitEnforcer {
   readonly heapMb = 64
   readonly graceMs: number = 1_000_000
   readonly calls: [name: string, ...values: unknown[]][] = []
+  readonly entryMs = 0
   readonly #live = new Set<number>()
 
   get live(): number {
@@ -15,6 +16,10 @@ export class RecordingLimits implements LimitEnforcer {
   /** Names of the calls so far. */
   get names(): string[] {
     return this.calls.map(([name]) => name)
+  }
+
+  isLive(event: number): boolean {
+    return this.#live.has(event)
   }
 
   starting(cpuMs: number): void {
@@ -80,6 +85,11 @@ export class RecordingLimits implements LimitEnforcer {
   report(): RunReport {
     this.calls.push(['report'])
     return { cpuMs: 0, memoryBytes: 0 }
+  }
+
+  ended(cpuMs: number): number {
+    this.calls.push(['ended', cpuMs])
+    return 0
   }
 }
 

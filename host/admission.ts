@@ -1,10 +1,9 @@
+import { LIGHT_MS } from '../sandbox/lanes.ts'
 import type { Call } from './call.ts'
 import type { Config } from './config.ts'
 import type { ErrorCode } from './errors.ts'
 import type { FunctionUse, Usage, Work } from './usage.ts'
 
-/** Above this an event is a costly one, ms of CPU time: as in the lanes that it will run in (sandbox/lanes.ts). */
-const LIGHT_MS = 6
 /** What an event of an unknown function is expected to take, ms. */
 const UNKNOWN_MS = 5
 

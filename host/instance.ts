@@ -59,8 +59,6 @@ export class Instance implements SandboxObserver, CallRunner {
     abort: (call, reason) => this.#sandbox.dispatch([Submit.abort, call.event, reason]),
     log: (event, level, text) => this.#log(event, level, text),
   }
-  /** CPU time of evaluating the bundle, ms; 0 while it loads. */
-  startCpuMs = 0
   lastUsed: number
   /** Its process is to be replaced; set while it loads, it drains once it has run what waited for it. */
   retired = false
@@ -97,21 +95,16 @@ export class Instance implements SandboxObserver, CallRunner {
   /** Rejects with `start_failed` or `worker_lost`. */
   async load(): Promise<void> {
     try {
-      this.startCpuMs = (await this.#sandbox.ready).cpuMs
+      this.#meter.loaded((await this.#sandbox.ready).cpuMs)
     } catch (error) {
       this.#meter.close()
       throw error
     }
-    this.#meter.loaded(this.startCpuMs)
     if (this.state === 'loading') this.state = 'ready'
   }
 
   get isIdle(): boolean {
     return this.#inFlight === 0 && this.#queue.length === 0
-  }
-
-  get cpuMs(): number {
-    return this.#meter.cpuMs
   }
 
   get memoryBytes(): number {
@@ -303,6 +296,7 @@ export class Instance implements SandboxObserver, CallRunner {
     call.event = event
     call.phase = 'running'
     call.deadline = deadline
+    call.headerBytes = this.#limits.headerBytes
     const { method, url, headers, bodyLength } = call.exchange
     if (call.whole !== null) {
       batch.push(Submit.fetch, event, call.requestId, method, url, headers, BodyKind.whole, call.whole)

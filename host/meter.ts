@@ -9,7 +9,6 @@ const LARGEST_BATCH = 256
 
 /** What one instance uses: told to its function's account, and learnt from, so that batches have the right size. */
 export class Meter {
-  cpuMs = 0
   memoryBytes = 0
   readonly #use: FunctionUse
   readonly #admission: Admission
@@ -45,7 +44,6 @@ export class Meter {
   }
 
   settled({ cpuMs, memoryBytes, waitedMs = 0 }: RunReport): void {
-    this.cpuMs += cpuMs
     this.#admission.usage.ran(this.#use, cpuMs)
     this.#use.memoryBytes += memoryBytes - this.memoryBytes
     this.memoryBytes = memoryBytes
@@ -60,7 +58,6 @@ export class Meter {
 
   /** Something did not end by itself: the function is expected to do so again. */
   failed({ cpuMs = 0 }: SandboxFailure): void {
-    this.cpuMs += cpuMs
     this.#admission.usage.ran(this.#use, cpuMs)
     if (this.#entered.length > 0) this.#use.costMs = Math.max(this.#use.costMs, cpuMs / this.#entered.length)
     this.close()

@@ -7,6 +7,7 @@ import type { Clock } from './clock.ts'
 import { SkepError } from './errors.ts'
 import { Instance } from './instance.ts'
 import type { FunctionLog } from './instance.ts'
+import { Room } from './room.ts'
 
 /** One version of a function. */
 export interface VersionRef {
@@ -51,8 +52,6 @@ export interface PoolObserver {
 /** How long a failed start is remembered, ms: the first time, and at most. Callers get its error until then. */
 const RETRY_FIRST = 500
 const RETRY_MOST = 30_000
-/** How long a call waits for room when every loaded isolate is at work, ms. */
-const ROOM_WAIT = 5_000
 const SWEEP = 1_000
 /** Calls that may wait for one load; each may hold a body of WHOLE_BODY. */
 const WAITING_MOST = 2_000
@@ -86,7 +85,7 @@ export class Pool {
   /** Loads that are to take over from a slot's instance, by key. */
   readonly #successors = new Map<string, Slot>()
   readonly #failures = new Map<string, { error: SkepError; count: number; until: number }>()
-  readonly #roomWaiters = new Set<() => void>()
+  readonly #room: Room
   #sweeper: object | undefined
   #closed = false
   #emptied: (() => void) | undefined
@@ -94,6 +93,7 @@ export class Pool {
   constructor(options: PoolOptions) {
     this.#options = options
     this.#clock = options.clock ?? systemClock
+    this.#room = new Room(this.#clock)
     this.#armSweep()
   }
 
@@ -259,7 +259,8 @@ export class Pool {
   }
 
   async #create(slot: Slot): Promise<{ instance: Instance; phases: { store: number; start: number } }> {
-    await this.#makeRoom(slot)
+    // Counted in the same moment, so that loads under way cannot pass the limit together.
+    await this.#room.wait(() => (slot.admitted = this.#hasRoom()))
     const began = this.#clock.now()
     const spec = await this.#options.load(slot.version)
     const loaded = this.#clock.now()
@@ -322,34 +323,12 @@ export class Pool {
     return this.#slots.size === 0 && this.#leaving.size === 0 && this.#successors.size === 0
   }
 
-  /** An isolate is at rest or gone: whoever waits the longest looks again. */
   #roomMade(): void {
     if (this.#closed && this.#isEmpty()) this.#emptied?.()
-    for (const wake of this.#roomWaiters) {
-      wake()
-      return
-    }
+    this.#room.made()
   }
 
-  /** Waits until one more isolate may be loaded, evicting the least recently used that are at rest. */
-  async #makeRoom(slot: Slot): Promise<void> {
-    const deadline = this.#clock.now() + ROOM_WAIT
-    while (!this.#hasRoom()) {
-      const left = deadline - this.#clock.now()
-      if (left <= 0) throw new SkepError('saturated', 'Every isolate that this process may hold is at work.')
-      await new Promise<void>((resolve) => {
-        const wake = () => {
-          this.#clock.clearTimeout(timer)
-          this.#roomWaiters.delete(wake)
-          resolve()
-        }
-        const timer = this.#clock.setTimeout(wake, left)
-        this.#roomWaiters.add(wake)
-      })
-    }
-    slot.admitted = true
-  }
-
+  /** For one more isolate, evicting the least recently used that are at rest. */
   #hasRoom(): boolean {
     while (this.stats().memoryBytes > this.#options.maxMemory) if (!this.#evict('memory')) return false
     let count = this.#leaving.size

@@ -218,8 +218,8 @@ interface Lane {
 
 type LaneName = 'light' | 'fresh' | 'costly'
 
-/** Above what a batch of a busy light function is made to take (`BATCH_MS` in host/instance.ts). */
-const LIGHT_MS = 6
+/** Up to here an entry is light, ms of CPU time. Above what a batch of a busy light function is made to take (`BATCH_MS` in host/meter.ts). */
+export const LIGHT_MS = 6
 /** How many overdue entries there may be beyond the bound of the costly lane. */
 const OVERFLOW = 2
 const HALF_LIFE = 2_000

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { Agent } from 'node:http'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
@@ -16,7 +17,7 @@ import type { Served } from './served.ts'
 const LIGHT = `export default { fetch: () => new Response('light') }`
 const SPIN = `export default { fetch() { for (;;); } }`
 /** Long, but within its limit: never killed, never punished. */
-const BUSY = `export default { fetch() { let x = 0; for (let i = 0; i < 3e7; i++) x = (x + i) | 0; return new Response(String(x)) } }`
+const BUSY = `export default { fetch() { let x = 0; for (let i = 0; i < 1e7; i++) x = (x + i) | 0; return new Response(String(x)) } }`
 const SLOW = `export default { async fetch() { await new Promise((resolve) => setTimeout(resolve, 50)); return new Response('slow') } }`
 const SPINNERS = 50
 const FLOOD_IN_FLIGHT = 20
@@ -121,6 +122,23 @@ test('beside a flood of one tenant, which is refused what is beyond its bound', 
   assert.ok(outcomes.get('200')! > 0)
   assert.deepEqual([...outcomes.keys()].toSorted(), ['200', 'overloaded'])
   for (const seconds of retryAfter) assert.ok(seconds >= 1 && seconds <= 30)
+})
+
+test('a tenant that sends heads and no bodies keeps nobody waiting but itself', { timeout: 60_000 }, async () => {
+  const open = Array.from({ length: FLOOD_IN_FLIGHT }, () => {
+    const socket = connect(served.port, '127.0.0.1')
+    socket.on('error', () => {})
+    socket.write('POST / HTTP/1.1\r\nHost: cheap.test\r\nContent-Length: 10\r\n\r\nfive.')
+    return socket
+  })
+  try {
+    const status = async () => (await get(served.port, 'cheap.test', '/')).status
+    await eventually('they are all in flight', async () => (await status()) === 429)
+    await askVictim(20)
+  } finally {
+    for (const socket of open) socket.destroy()
+  }
+  await eventually('their places are free again', async () => (await get(served.port, 'cheap.test', '/')).status === 200)
 })
 
 test('metrics and API say who it was: the CPU time of killed functions too', { timeout: 60_000 }, async () => {

@@ -3,11 +3,13 @@ import { checkBundle } from '../host/check.ts'
 import { ConductBook } from '../host/conduct-book.ts'
 import { ConductFile, readConduct } from '../host/conduct-file.ts'
 import { registerConduct } from '../host/conduct-metrics.ts'
-import { hostEgress, tenantSettings } from '../host/config.ts'
+import { ceilingsOf, hostEgress, tenantSettings } from '../host/config.ts'
 import type { Config } from '../host/config.ts'
 import { memoryBounds } from '../host/guard.ts'
 import { HostCore } from '../host/host.ts'
 import { createLog } from '../host/log.ts'
+import type { Credential } from '../host/listener/certificates.ts'
+import { WatchedCertificates } from '../host/listener/watched-certificates.ts'
 import type { Log } from '../host/log.ts'
 import { Counters } from '../host/metrics.ts'
 import { PlacedFactory } from '../host/placed-factory.ts'
@@ -26,6 +28,8 @@ const FIXED = ['port', 'address', 'api', 'data', 'store', 's3'] as const satisfi
 
 export interface Served {
   dataPort: number
+  /** Where there are certificates. */
+  tlsPort: number | undefined
   apiPort: number
   /** The admin token, when this start made it. */
   token: string | undefined
@@ -46,7 +50,9 @@ export async function serve(options: { config: Config; reload?: () => Promise<Co
   await store.list('tokens/', { limit: 1 })
   const conductFile = join(config.data, 'conduct.json')
   const book = new ConductBook(config, { records: await readConduct(conductFile, log) })
-  const supervisor = await Supervisor.start(config, log, book)
+  const renewed = (credentials: Credential[]) => supervisor.renew(credentials)
+  const certificates = await WatchedCertificates.open(config.tls.certificates, log, renewed)
+  const supervisor = await Supervisor.start(config, log, book, certificates.credentials)
   const keeper = new ConductFile(conductFile, book, log)
   const registry = new Registry(store, (notice) => {
     supervisor.notice(notice)
@@ -56,7 +62,7 @@ export async function serve(options: { config: Config; reload?: () => Promise<Co
   const factory = new PlacedFactory({
     ...{
       placement: stricter(config.placement, 'cell'),
-      egress: hostEgress(config, supervisor.port),
+      egress: hostEgress(config, supervisor.port, supervisor.tlsPort),
       log,
       conduct: book,
       memory: memoryBounds(config),
@@ -74,7 +80,7 @@ export async function serve(options: { config: Config; reload?: () => Promise<Co
     store,
     log,
     limits: config.limits,
-    ceilings: config.ceilings,
+    ceilings: (tenant) => ceilingsOf(config, tenant),
     conduct: book,
     check: (bundle, settings, name) => {
       supervisor.warm(tenantSettings(config, name.tenant).cordon)
@@ -97,7 +103,7 @@ export async function serve(options: { config: Config; reload?: () => Promise<Co
     ready: () => !draining && supervisor.pids.length > 0,
   })
   const abandon = async (error: unknown) => {
-    await Promise.all([supervisor.close(), factory.close(), store.close()])
+    await Promise.all([supervisor.close(), factory.close(), store.close(), certificates.close()])
     throw error
   }
   const server = await serveApi(api, config.api).catch(abandon)
@@ -117,27 +123,44 @@ export async function serve(options: { config: Config; reload?: () => Promise<Co
       await core.close()
       await keeper.close()
       await store.close()
+      await certificates.close()
       log.info('drained')
     })()
     return closing
   }
   const closed = untilSignalled(log, close, async () => {
     if (options.reload === undefined) return
-    config = await reloadConfig(config, await options.reload(), log)
+    const next = await options.reload()
+    // Before anything is taken over: a certificate that cannot be used is a mistake as any other.
+    if (supervisor.tlsPort !== undefined && next.tls.certificates.length > 0) await certificates.reload(next.tls.certificates)
+    config = await reloadConfig(config, next, log)
     book.settings = config
     await supervisor.reload(config)
     log.info('configuration reloaded')
   })
-  log.info({ dataPort: supervisor.port, apiPort: server.port, store: store.description, placement: config.placement }, 'serving')
+  log.info(
+    {
+      dataPort: supervisor.port,
+      tlsPort: supervisor.tlsPort,
+      apiPort: server.port,
+      store: store.description,
+      placement: config.placement,
+    },
+    'serving',
+  )
   if (admin !== undefined) log.info({ file: adminTokenFile(config.data) }, 'an admin token was made; its text is in that file')
-  return { dataPort: supervisor.port, apiPort: server.port, token: admin?.text, closed, close }
+  return { dataPort: supervisor.port, tlsPort: supervisor.tlsPort, apiPort: server.port, token: admin?.text, closed, close }
 }
 
 async function reloadConfig(before: Config, after: Config, log: Log): Promise<Config> {
-  const kept = FIXED.filter((key) => JSON.stringify(before[key]) !== JSON.stringify(after[key]))
+  const kept: string[] = FIXED.filter((key) => JSON.stringify(before[key]) !== JSON.stringify(after[key]))
+  // The port, and whether there is one at all.
+  const served = ({ tls }: Config) => tls.certificates.length > 0 && tls.port
+  const tls = served(before) === served(after) ? after.tls : before.tls
+  if (tls === before.tls) kept.push('tls')
   if (kept.length > 0) log.warn({ settings: kept }, 'these settings take effect only after a restart')
   log.level = after.log.level
-  return { ...after, ...Object.fromEntries(FIXED.map((key) => [key, before[key]])) }
+  return { ...after, tls, ...Object.fromEntries(FIXED.map((key) => [key, before[key]])) }
 }
 
 /** Settles once a signal has made the host close. */

@@ -21,6 +21,9 @@ const PASSED_ON = ['PATH', 'HOME', 'LANG', 'TZ', 'NODE_EXTRA_CA_CERTS', 'SSL_CER
 /** How long a cell that holds a lost isolate may take to finish what else it has in flight, ms. */
 const TAINT_GRACE = 30_000
 
+/** Ended sandboxes that a cell may still accuse. */
+const MOST_PAST = 64
+
 /** The kernel's score of a cell when memory runs out: before workers and all that is not skep's. */
 const OOM_SCORE = 500
 
@@ -60,6 +63,8 @@ export class Cell {
   readonly #options: CellOptions
   readonly #observer: CellObserver
   readonly #sandboxes = new Map<number, CellSandbox>()
+  /** Those that it held last: what is wrong with one may be known only after its end. */
+  readonly #past: { name: string; version: string }[] = []
   readonly #exited: Promise<void>
   #gone!: () => void
   readonly #pause: NodeJS.Timeout | undefined
@@ -105,7 +110,7 @@ export class Cell {
     const sandbox = new CellSandbox(spec, observer, {
       dispatch: (batch) => this.#send({ type: 'dispatch', sandbox: id, batch }),
       dispose: () => {
-        this.#sandboxes.delete(id)
+        this.#drop(id)
         this.#send({ type: 'dispose', sandbox: id })
         this.#rest()
       },
@@ -206,18 +211,23 @@ export class Cell {
       this.#proven = true
       this.#observer.proves()
     }
-    if (message.type === 'ended' || message.type === 'refused') this.#sandboxes.delete(message.sandbox)
+    if (message.type === 'ended' || message.type === 'refused') this.#drop(message.sandbox)
     sandbox.receive(message)
     this.#rest()
   }
 
+  #drop(id: number): void {
+    const sandbox = this.#sandboxes.get(id)
+    if (sandbox === undefined) return
+    this.#sandboxes.delete(id)
+    this.#past.push({ name: sandbox.name, version: sandbox.version })
+    if (this.#past.length > MOST_PAST) this.#past.shift()
+  }
+
   /** What a cell says is hearsay, should its code have broken out: it can accuse only those that it holds. */
   #tainted(taint: Taint): void {
-    for (const { name, version } of this.#sandboxes.values()) {
-      if (name !== taint.name || version !== taint.version) continue
-      this.#observer.tainted(taint)
-      break
-    }
+    const held = [...this.#sandboxes.values(), ...this.#past]
+    if (held.some(({ name, version }) => name === taint.name && version === taint.version)) this.#observer.tainted(taint)
     this.#retire({ taint }, 'a cell is tainted and will be replaced')
   }
 

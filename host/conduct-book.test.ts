@@ -208,6 +208,8 @@ test('what was remembered holds after a restart; a clock that was set back impri
   assert.deepEqual(after.book.refusal(NAME, '1'), { seconds: 10 })
   after.pass(-86_400)
   assert.deepEqual(after.book.refusal(NAME, '1'), { seconds: 10 })
+  after.pass(11)
+  assert.equal(after.book.refusal(NAME, '1'), undefined)
   assert.equal(after.book.records()[0]!.offences[0]!.message, 'a test')
 })
 

@@ -67,6 +67,7 @@ export class ConductBook implements Conduct {
     const now = this.#now()
     if (record.state === 'quarantined' && this.#untilOf(record) > now)
       return { seconds: secondsUntil(this.#untilOf(record), now) }
+    record.since = Math.min(record.since, now)
     if (record.state === 'half_open' && record.since + PROBE_PATIENCE > now) return { seconds: 1 }
     return undefined
   }
@@ -261,7 +262,8 @@ export class ConductBook implements Conduct {
 
   /** The machine's clock may have been set back since: nobody waits longer than what was imposed. */
   #untilOf(record: ConductRecord): number {
-    return Math.min(record.until, this.#now() + this.#pauseOf(Math.max(1, record.level)))
+    record.until = Math.min(record.until, this.#now() + this.#pauseOf(Math.max(1, record.level)))
+    return record.until
   }
 
   #worstOf(name: string): ConductRecord | undefined {

@@ -119,3 +119,14 @@ test('a keeper that does not answer holds nothing up for ever: the unknown may r
   t.mock.timers.tick(5_000)
   await assert.rejects(offender, { code: 'quarantined' })
 })
+
+test('a clock that is set back prolongs no quarantine', async () => {
+  const { one: mirror, book, time, offence } = openHost()
+  book.offence(NAME, '1', offence)
+  await assert.rejects(mirror.admit(NAME, '1'), { code: 'quarantined' })
+  time.now -= 7 * 3_600_000
+  await assert.rejects(mirror.admit(NAME, '1'), { code: 'quarantined' })
+  time.now += 11_000
+  assert.equal(mirror.refusal(NAME, '1'), undefined)
+  await mirror.admit(NAME, '1')
+})

@@ -20,6 +20,8 @@ export type ConductAnswer =
 interface Known {
   standing: Standing
   until: number
+  /** When the keeper said so. */
+  heardAt: number
   /** It was given to this process to be tried. */
   probe: boolean
 }
@@ -32,6 +34,8 @@ const REPORT_EVERY = 250
 const AT_ONCE = 5_000
 /** An asker waits so long for the keeper, ms, and goes on as with a version that nobody knows. */
 const PATIENCE = 5_000
+/** A quarantine is believed so long, ms, and then asked for again: somebody may have set the machine's clock. */
+const BELIEVED = 10_000
 
 /** A worker's copy of the supervisor's record of conduct. */
 export class ConductMirror implements Conduct {
@@ -73,7 +77,8 @@ export class ConductMirror implements Conduct {
     const known = this.#known.get(versionKey(name, version))
     if (known === undefined) return undefined
     const now = this.#now()
-    if (known.standing.state === 'quarantined' && known.until > now) return { seconds: secondsUntil(known.until, now) }
+    const isNews = Math.abs(now - known.heardAt) < BELIEVED
+    if (known.standing.state === 'quarantined' && isNews && known.until > now) return { seconds: secondsUntil(known.until, now) }
     return known.standing.state === 'half_open' && known.probe ? { seconds: 1 } : undefined
   }
 
@@ -133,7 +138,7 @@ export class ConductMirror implements Conduct {
     const key = versionKey(change.name, change.version)
     const before = this.#known.get(key)
     const isProbe = probe || (before?.probe === true && change.standing.state === 'half_open')
-    this.#known.set(key, { standing: change.standing, until: change.until, probe: isProbe })
+    this.#known.set(key, { standing: change.standing, until: change.until, probe: isProbe, heardAt: this.#now() })
     for (const listener of this.#listeners) listener(change)
   }
 

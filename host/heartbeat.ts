@@ -3,7 +3,7 @@ import type { Clock } from './clock.ts'
 
 /** Between two beats, ms, and how many in a row may stay unanswered. */
 const EVERY = 1_000
-const MOST_MISSED = 10
+const MOST_MISSED = 15
 
 export interface HeartbeatOptions {
   /** Asks; the child's answer is `answered`. */

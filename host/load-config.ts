@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { z } from 'zod'
-import { checkYaml, describeSchema, invalid, parseYaml, shown, unwrap } from './checked-yaml.ts'
+import { checkYaml, describeSchema, invalid, parseYaml, shown, toValue, unwrap } from './checked-yaml.ts'
 import { configSchema } from './config.ts'
 import type { Config } from './config.ts'
 import { SkepError } from './errors.ts'
@@ -38,7 +38,7 @@ export interface LoadedConfig {
 
 /**
  * The effective configuration: defaults, then the file (`file`, or `skep.host.yaml` in `cwd` when there), then `env`, then
- * `flags` (text by path, `{ 'api.port': '9000' }`). `data` and `store: file:…` become absolute: relative to the file that
+ * `flags` (text by path, `{ 'api.port': '9000' }`). `data`, `store: file:…` and the files of certificates become absolute: relative to the file that
  * says so, otherwise to `cwd`. Throws `invalid_config`, naming each mistake with its line, variable or flag.
  */
 export async function loadConfig(options: {
@@ -53,7 +53,7 @@ export async function loadConfig(options: {
   const source = text === undefined ? undefined : parseYaml(text, options.file ?? CONFIG_FILE)
   if (source !== undefined) checkYaml(configSchema, source)
 
-  const written = (source?.document.toJS() ?? {}) as Record<string, unknown>
+  const written = (source === undefined ? {} : toValue(source)) as Record<string, unknown>
   const origins: Record<string, string> = {}
   const folders: Record<string, string> = {}
   const mistakes: string[] = []
@@ -89,6 +89,11 @@ export async function loadConfig(options: {
   const config = configSchema.parse(written)
   config.data = resolve(folders['data'] ?? cwd, config.data)
   config.store = absoluteStore(config.store ?? `file:${join(config.data, 'store')}`, folders['store'] ?? cwd, origins['store']!)
+  const certificates = folders['tls.certificates'] ?? cwd
+  for (const pair of config.tls.certificates) {
+    pair.cert = resolve(certificates, pair.cert)
+    pair.key = resolve(certificates, pair.key)
+  }
   return { config, origins, file: text === undefined ? undefined : path, warnings: warnings(env) }
 }
 
@@ -116,11 +121,11 @@ function fromText(schema: z.ZodType, text: string): unknown {
   const bare = unwrap(schema)
   if (bare instanceof z.ZodNumber) return /^-?\d+(\.\d+)?$/.test(text) ? Number(text) : text
   if (bare instanceof z.ZodBoolean) return { true: true, false: false, 1: true, 0: false }[text.toLowerCase()] ?? text
-  if (bare instanceof z.ZodArray) {
+  if (bare instanceof z.ZodArray && !(unwrap(bare.element as z.ZodType) instanceof z.ZodObject)) {
     const parts = text.split(',').map((part) => part.trim())
     return parts.filter((part) => part !== '')
   }
-  if (bare instanceof z.ZodRecord) {
+  if (bare instanceof z.ZodRecord || bare instanceof z.ZodArray) {
     try {
       return JSON.parse(text)
     } catch {

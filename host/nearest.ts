@@ -1,5 +1,9 @@
+/** Nobody mistypes a longer word, and the time to compare grows with its length. */
+const LONGEST = 100
+
 /** The candidate most like a mistyped word; undefined when more than about a third of the letters differ. */
 export function nearest(word: string, candidates: Iterable<string>): string | undefined {
+  if (word.length > LONGEST) return undefined
   const typed = word.toLowerCase()
   let best: string | undefined
   let bestDistance = Math.max(1, Math.ceil(typed.length / 3)) + 1

@@ -3,6 +3,7 @@ import type { ConductAnswer, ConductMessage } from './conduct-mirror.ts'
 import type { ConductChange } from './conduct.ts'
 import type { Config } from './config.ts'
 import type { ErrorCode } from './errors.ts'
+import type { Credential } from './listener/certificates.ts'
 import type { Listener } from './listener/listener.ts'
 import type { Notice } from './registry.ts'
 import type { Taint } from '../sandbox/sandbox.ts'
@@ -11,7 +12,16 @@ import type { UsageLine } from './usage.ts'
 /** Every message between the supervisor and its workers. They travel over Node's cluster channel. */
 export type ToWorker =
   /** Serve on this port, knowing what is known of functions. Once, first. */
-  | { type: 'start'; config: Config; port: number; known: ConductChange[] }
+  | {
+      type: 'start'
+      config: Config
+      port: number
+      known: ConductChange[]
+      /** Where there are certificates. */
+      tls: { port: number; credentials: Credential[] } | undefined
+    }
+  /** New handshakes use these. */
+  | { type: 'certificates'; credentials: Credential[] }
   | { type: 'notice'; notice: Notice }
   /** Answer with `metrics` of the same id; with what functions use where `usageOf` asks for it: a tenant, or `*` for all. */
   | { type: 'metrics'; id: number; usageOf?: string }

@@ -12,6 +12,7 @@ import { versionKey } from './conduct.ts'
 import type { Config } from './config.ts'
 import { SkepError } from './errors.ts'
 import { Heartbeat } from './heartbeat.ts'
+import type { Credential } from './listener/certificates.ts'
 import type { Log } from './log.ts'
 import type { Notice } from './registry.ts'
 import type { FromWorker, ToWorker, WorkerStats } from './supervision.ts'
@@ -67,6 +68,8 @@ export class Supervisor {
   readonly #workers = new Gauge({ name: 'skep_workers', help: 'Workers that listen.', registers: [this.#registry] })
   #lastMetrics = 0
   #port = 0
+  /** Where TLS is served, and with what: kept here, so that a worker that is started again does not read half-written files. */
+  #tls: { port: number; credentials: Credential[] } | undefined
   #crashes = 0
   #closing = false
   #restartTimers = new Set<NodeJS.Timeout>()
@@ -81,9 +84,15 @@ export class Supervisor {
   }
 
   /** Rejects with `port_in_use`, `invalid_config` and the like when the first worker cannot serve. */
-  static async start(config: Config, log: Log, book: ConductBook): Promise<Supervisor> {
+  static async start(config: Config, log: Log, book: ConductBook, credentials: Credential[] = []): Promise<Supervisor> {
     const supervisor = new Supervisor(config, log, book)
-    supervisor.#port = await claimPort(config.port, config.address)
+    supervisor.#port = await claimPort(config.port, config.address, 'data port', '--port')
+    if (credentials.length > 0) {
+      const port = await claimPort(config.tls.port, config.address, 'TLS port', '--tls-port')
+      // Sharing is what SO_REUSEPORT is for, and it would not object.
+      if (port === supervisor.#port) throw new SkepError('invalid_config', `port and tls.port are both ${port}: choose another.`)
+      supervisor.#tls = { port, credentials }
+    }
     try {
       const reason = await supervisor.#startMember()
       log.info({ port: supervisor.#port, workers: config.workers }, reason)
@@ -97,6 +106,18 @@ export class Supervisor {
 
   get port(): number {
     return this.#port
+  }
+
+  /** Undefined where there are no certificates. */
+  get tlsPort(): number | undefined {
+    return this.#tls?.port
+  }
+
+  /** Every worker's new handshakes use these. */
+  renew(credentials: Credential[]): void {
+    if (this.#tls === undefined) return
+    this.#tls.credentials = credentials
+    for (const member of this.#members) post(member, { type: 'certificates', credentials })
   }
 
   /** Workers that listen, by process id. */
@@ -194,7 +215,7 @@ export class Supervisor {
         if (member.state === 'listening') this.#crashed(member, signal ?? String(code))
       })
       const known = this.#book.records().map(changeOf)
-      post(member, { type: 'start', config: this.#config, port: this.#port, known })
+      post(member, { type: 'start', config: this.#config, port: this.#port, known, tls: this.#tls })
     })
   }
 
@@ -346,15 +367,15 @@ function post(member: Member, message: ToWorker): void {
  * The port to serve on, free at this moment. Workers share it with SO_REUSEPORT, by which two hosts of one user would
  * share it too, without a word and to the surprise of both: so it is first asked for exclusively.
  */
-function claimPort(port: number, address: string): Promise<number> {
+function claimPort(port: number, address: string, what: string, flag: string): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = createServer()
     server.once('error', (cause: NodeJS.ErrnoException) => {
       const inUse = cause.code === 'EADDRINUSE'
       const why = inUse
-        ? 'is in use. Stop what uses it, or choose another with --port (0: any free one)'
+        ? `is in use. Stop what uses it, or choose another with ${flag} (0: any free one)`
         : `cannot be had (${cause.code})`
-      reject(new SkepError(inUse ? 'port_in_use' : 'invalid_config', `The data port ${address}:${port} ${why}.`, { cause }))
+      reject(new SkepError(inUse ? 'port_in_use' : 'invalid_config', `The ${what} ${address}:${port} ${why}.`, { cause }))
     })
     server.listen({ port, host: address, exclusive: true }, () => {
       const { port: taken } = server.address() as AddressInfo

@@ -4,14 +4,13 @@ import type { Taint } from '../sandbox/sandbox.ts'
 import { watchParent } from '../sandbox/parent-watch.ts'
 import { WATCH_PARENT } from './child-command.ts'
 import { ConductMirror } from './conduct-mirror.ts'
-import type { ConductChange } from './conduct.ts'
 import { hostEgress } from './config.ts'
-import type { Config } from './config.ts'
 import { SkepError } from './errors.ts'
 import { memoryBounds } from './guard.ts'
 import { HostCore } from './host.ts'
 import { listen } from './listener/choose.ts'
-import type { Listener } from './listener/listener.ts'
+import type { Exchange, Listener } from './listener/listener.ts'
+import { listenTls, type TlsListener } from './listener/tls.ts'
 import { createLog } from './log.ts'
 import { Counters } from './metrics.ts'
 import { PlacedFactory } from './placed-factory.ts'
@@ -28,6 +27,7 @@ const mirror = new ConductMirror((message) => send(message))
 let factory: PlacedFactory | undefined
 let core: HostCore | undefined
 let listener: Listener | undefined
+let tls: TlsListener | undefined
 let drainMs = 30_000
 let draining = false
 
@@ -46,10 +46,13 @@ function send(message: FromWorker): void {
 async function receive(message: ToWorker): Promise<void> {
   switch (message.type) {
     case 'start':
-      await start(message.config, message.port, message.known).catch((error: unknown) => {
+      await start(message).catch((error: unknown) => {
         const code = error instanceof SkepError ? error.code : 'internal'
         send({ type: 'failed', code, message: code === 'internal' ? String((error as Error).stack) : (error as Error).message })
       })
+      break
+    case 'certificates':
+      tls?.renew(message.credentials)
       break
     case 'notice':
       core?.notice(message.notice)
@@ -84,13 +87,13 @@ async function receive(message: ToWorker): Promise<void> {
   }
 }
 
-async function start(config: Config, port: number, known: ConductChange[]): Promise<void> {
+async function start({ config, port, known, tls: secure }: ToWorker & { type: 'start' }): Promise<void> {
   drainMs = config.drainMs
   const log = await createLog({ level: config.log.level, name: `worker ${process.pid}` })
   const store = await openStore(config.store ?? `file:${config.data}/store`, { s3: config.s3 })
   mirror.receive({ type: 'standing', changes: known })
   const memory = memoryBounds(config)
-  const egress = hostEgress(config, port)
+  const egress = hostEgress(config, port, secure?.port)
   const cores = Math.max(1, Math.floor(availableParallelism() / config.workers))
   const tainted = (taint: Taint) => {
     factory!.tainted(taint)
@@ -106,14 +109,19 @@ async function start(config: Config, port: number, known: ConductChange[]): Prom
   if (isInline) guardMemory(core, factory, memory)
   process.on('uncaughtException', (error) => log.fatal({ err: error }, 'an exception that nobody caught: always a bug of skep'))
   process.on('unhandledRejection', (error) => log.fatal({ err: error }, 'a rejection that nobody handled: always a bug of skep'))
-  const chosen = await listen({
-    port,
+  const options = {
     address: config.address,
     shared: true,
-    kind: config.listener,
-    handler: (exchange) => core!.handle(exchange),
-  })
+    limits: config.clients,
+    refused: seldom(() => log.warn({ limit: config.clients.maxConnections }, 'connections are refused: there are too many')),
+    handler: (exchange: Exchange) => core!.handle(exchange),
+  }
+  const chosen = await listen({ ...options, port, kind: config.listener })
   listener = chosen.listener
+  if (secure !== undefined) {
+    const { minVersion } = config.tls
+    tls = await listenTls({ ...options, port: secure.port, tls: { credentials: secure.credentials, minVersion } })
+  }
   send({ type: 'listening', port: listener.port, listener: listener.kind, reason: chosen.reason })
 }
 
@@ -133,8 +141,19 @@ function guardMemory(core: HostCore, factory: PlacedFactory, { soft, hard }: { s
 async function drain(): Promise<void> {
   if (draining) return
   draining = true
-  await listener?.close(drainMs)
+  await Promise.all([listener?.close(drainMs), tls?.close(drainMs)])
   await core?.close(drainMs)
   // An isolate that cannot be interrupted would hold an ordinary exit up.
   process.kill(process.pid, 'SIGKILL')
+}
+
+/** Once in ten seconds, however often it is called. */
+function seldom(run: () => void): () => void {
+  let last = -Infinity
+  return () => {
+    const now = performance.now()
+    if (now - last < 10_000) return
+    last = now
+    run()
+  }
 }

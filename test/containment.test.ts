@@ -54,7 +54,13 @@ function watchVictim(served: Served, host: string) {
   }
 }
 
-const quarantine = async (served: Served): Promise<Watched[]> => JSON.parse(await served.skep('quarantine', 'list', '--json'))
+/** As `skep quarantine list` has it, without a process for each look. */
+async function quarantine(served: Served): Promise<Watched[]> {
+  const token = await readFile(join(served.data, 'admin-token'), 'utf8')
+  const headers = { authorization: `Bearer ${token.trim()}` }
+  const response = await fetch(`http://127.0.0.1:${served.apiPort}/v1/quarantine`, { headers })
+  return ((await response.json()) as { items: Watched[] }).items
+}
 
 for (const listener of ['uws', 'node']) {
   describe(`skep serve with two workers on ${listener}`, { timeout: 120_000 }, () => {
@@ -108,12 +114,10 @@ for (const listener of ['uws', 'node']) {
       }
       const [entry] = await quarantine(served)
       assert.equal(entry!.function, 'offender')
-      assert.deepEqual(
-        entry!.offences.map(({ kind }) => kind),
-        ['unstoppable'],
-      )
-      assert.match(entry!.message, /unstoppable: It could not be stopped after \d+ ms of CPU time/)
+      assert.equal(entry!.offences.at(-1)!.kind, 'unstoppable')
+      assert.match(entry!.message, /unstoppable: It could not be stopped after \d+ ms/)
       assert.match(await served.skep('show', 'offender'), /unstoppable/)
+      assert.match(await served.skep('quarantine', 'list'), /default\/offender .*unstoppable/)
       await served.logged(/quarantined: unstoppable: .* It is tried again from \d{4}-/)
       const text = await (await fetch(`http://127.0.0.1:${served.apiPort}/metrics`)).text()
       assert.match(text, /skep_worker_restarts_total\{reason="taint"\} 1/)

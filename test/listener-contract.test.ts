@@ -5,6 +5,7 @@ import { bodyCases } from './listener/bodies.ts'
 import { drainCases } from './listener/drain.ts'
 import { flowCases } from './listener/flow.ts'
 import { requestCases } from './listener/requests.ts'
+import { slowCases } from './listener/slow.ts'
 import { CARRIERS, Stage, whyNot } from './listener/stage.ts'
 
 for (const carrier of CARRIERS) {
@@ -19,3 +20,5 @@ for (const carrier of CARRIERS) {
     drainCases(stage)
   })
 }
+
+describe('clients that dawdle are cut', { concurrency: true, timeout: 90_000 }, slowCases)

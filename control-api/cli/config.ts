@@ -16,7 +16,9 @@ export default defineCommand({
     if (args.json) return printJson(settings)
     const rows = settings.map(({ path, value, from }) => [
       path,
-      Array.isArray(value) ? value.join(',') || '-' : String(value ?? '-'),
+      Array.isArray(value)
+        ? value.map((one) => (typeof one === 'string' ? one : JSON.stringify(one))).join(',') || '-'
+        : String(value ?? '-'),
       from,
     ])
     printTable(['SETTING', 'VALUE', 'FROM'], rows, '')

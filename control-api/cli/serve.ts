@@ -17,6 +17,7 @@ export default defineCommand({
     const served = await serve({ config, reload: async () => (await load()).config })
     if (served.token !== undefined) print(`Admin token, shown this once: ${served.token}`)
     print(`Functions: http://127.0.0.1:${served.dataPort} (by hostname)   Control API: http://127.0.0.1:${served.apiPort}`)
+    if (served.tlsPort !== undefined) print(`Functions over TLS: https://127.0.0.1:${served.tlsPort}`)
     await served.closed
   },
 })

@@ -22,8 +22,6 @@ export class H2Exchange extends StreamExchange {
     super(traffic, stream, stream, head)
     this.remoteAddress = remoteAddress
     this.#stream = stream
-    // The client's mistakes and resets end the stream, and its `close` tells of them.
-    stream.on('error', () => {})
     if (!this.bodyDone) {
       stream.once('finish', () => {
         // RFC 9113, 8.1: the answer is complete, and the rest of the request is not wanted.

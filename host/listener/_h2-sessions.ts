@@ -6,13 +6,11 @@ import { constants, type IncomingHttpHeaders, type Http2Session, type ServerHttp
 import { H2Exchange } from './_h2-exchange.ts'
 import { beginScan, headOf, type Refusal, type RequestHead, scanField } from './_head.ts'
 import { reasonPhrase } from './_headers.ts'
-import { LINGER_MS, MAX_HEADER_BYTES, MAX_HEADER_COUNT } from './_limits.ts'
+import { LINGER_MS, MAX_HEADER_BYTES, MAX_HEADER_COUNT, YOUNG_MS } from './_limits.ts'
 import { plainAddress } from './_request.ts'
 import type { StreamTraffic } from './_stream-exchange.ts'
 
 const { NGHTTP2_NO_ERROR } = constants
-/** A last stream id above all: 'no more after what you have sent by now' (RFC 9113, 6.8). */
-const ANY_STREAM = 2 ** 31 - 1
 
 interface Held {
   remoteAddress: string
@@ -35,11 +33,14 @@ export class H2Sessions {
     const remoteAddress = plainAddress(session.socket.remoteAddress ?? '')
     this.#held.set(session, { remoteAddress, exchanges: new Set(), idleSince: performance.now(), leaving: false })
     session.once('close', () => this.#held.delete(session))
-    if (this.#traffic.draining) this.#leave(session)
+    if (this.#traffic.draining) this.#leaveLater(session)
   }
 
   /** The exchange of a stream, or undefined where it is answered already. */
   exchange(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, raw: string[]): H2Exchange | undefined {
+    // The client's mistakes end the stream, and its `close` tells of them. One may have done so already: without somebody
+    // who hears of the error, it would end the process.
+    stream.on('error', () => {})
     const held = stream.session === undefined ? undefined : this.#held.get(stream.session)
     if (held === undefined || stream.destroyed) return undefined
     const head = readHead(stream, raw)
@@ -57,14 +58,19 @@ export class H2Sessions {
     return exchange
   }
 
-  /** Says that no further request is taken. Those that crossed it on the way are still answered for a while. */
+  /**
+   * A GOAWAY names the last request that is answered; one that crosses it on the way is for its client to send again, and
+   * not every client does. So a connection that is in use gets it a little later, when fewer are on the way.
+   */
   drain(): void {
-    for (const session of this.#held.keys()) this.#leave(session)
+    const now = performance.now()
+    for (const [session, held] of this.#held) {
+      if (held.exchanges.size === 0 && now - held.idleSince > YOUNG_MS) session.close()
+      else this.#leaveLater(session)
+    }
   }
 
-  #leave(session: Http2Session): void {
-    if (session.destroyed || session.closed) return
-    session.goaway(NGHTTP2_NO_ERROR, ANY_STREAM)
+  #leaveLater(session: Http2Session): void {
     setTimeout(() => {
       if (!session.destroyed) session.close()
     }, LINGER_MS).unref()
@@ -126,7 +132,6 @@ function names(head: RequestHead, authority: string | undefined): boolean {
 
 function refuse(stream: ServerHttp2Stream, code: Refusal): void {
   const status = code === 'headers_too_large' ? 431 : 400
-  stream.on('error', () => {})
   stream.once('finish', () => stream.close(NGHTTP2_NO_ERROR))
   stream.respond({ ':status': status, 'skep-error': code })
   stream.end(reasonPhrase(status))

@@ -325,6 +325,9 @@ export class UwsExchange implements Exchange {
 
   #receive(chunk: ArrayBuffer, last: boolean): void {
     this.#bodyDone ||= last
+    // uWebSockets goes on with what it has read when it is paused: nothing may come for which anybody would resume it, and
+    // the connection's next request would not be read.
+    if (last && this.#phase !== 'done') this.#resume()
     if (this.#phase === 'done' || this.#discarding) return this.#drop(chunk.byteLength, last)
     if (chunk.byteLength > 0 || last) {
       this.#received.push(new Uint8Array(chunk.slice(0)))

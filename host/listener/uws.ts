@@ -47,6 +47,7 @@ class UwsListener implements Listener {
     this.#uws = uws
     this.#app = app
     this.#handler = options.handler
+    const { maxConnections } = options.limits ?? CLIENT_LIMITS
     const answer = (res: UwsResponse, req: UwsRequest): void => this.#request(res, req)
     // A route that passes gives a second object for the same connection; see UwsExchange. For a request that expects
     // `100 Continue`, uWebSockets would send it once for each route.
@@ -56,10 +57,15 @@ class UwsListener implements Listener {
       req.setYield(true)
     }
     app.post('/*', spare).put('/*', spare).patch('/*', spare).del('/*', spare).any('/*', answer)
-    app.filter((_res, change) => {
+    app.filter((res, change) => {
       this.#connections += change
-      if (change > 0) this.#lastOpened = performance.now()
-      else if (this.#connections === 0) this.#drainage.changed()
+      if (change > 0) {
+        this.#lastOpened = performance.now()
+        if (this.#connections > maxConnections) {
+          res.close()
+          options.refused?.()
+        }
+      } else if (this.#connections === 0) this.#drainage.changed()
     })
   }
 

@@ -10,7 +10,9 @@ import {
   typedArrayBuffer,
   typedArrayByteLength,
   typedArrayByteOffset,
+  typedArrayLength,
   typedArraySet,
+  typedArraySlice,
   uncurryThis,
 } from './primordials.ts'
 import { ReadableStream } from './streams.ts'
@@ -63,6 +65,31 @@ export class ByteReader {
     this.#reader.cancel(reason).catch(() => {})
   }
 }
+
+/** Bytes that are there already, in pieces. */
+export class BytesReader {
+  readonly length: number
+  readonly #bytes: Uint8Array
+  #at = 0
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes
+    this.length = typedArrayLength(bytes)
+  }
+
+  async read(): Promise<Uint8Array | null> {
+    if (this.#at >= this.length) return null
+    const piece = typedArraySlice(this.#bytes, this.#at, this.#at + PIECE)
+    this.#at += PIECE
+    return piece
+  }
+
+  cancel(): void {
+    this.#at = this.length
+  }
+}
+
+const PIECE = 65_536
 
 export function emptyBody(): Body {
   return { source: null, stream: null, used: false }

@@ -15,7 +15,7 @@ import { installFinalization, runFinalizers } from './finalization.ts'
 import { fieldsOf, Headers } from './headers.ts'
 import { log, setLogLimit } from './log.ts'
 import { dispatch, handlerNames, setHandlers, shareProgress } from './loop.ts'
-import { setMemoryLimit } from './memory.ts'
+import { measureAt, setMemoryLimit } from './memory.ts'
 import { installNoEval, lockPromises, removeRealms } from './no-eval.ts'
 import { connectOutbox, flush, post } from './outbox.ts'
 import { objectDefineProperty } from './primordials.ts'
@@ -144,6 +144,7 @@ install('__skep', {
       clock.setNow(now)
       dispatch(batch)
       runFinalizers()
+      measureAt(now)
     }
   },
   /** After the bundle ran: its exports, or the promise of them. Answers with `started`. */

@@ -16,6 +16,9 @@ interface Holding {
 /** Each reserves some ten gigabytes of addresses, of 128 terabytes that the process has. */
 const MOST_MEMORIES = 64
 
+/** ms */
+const INTERVAL = 50
+
 const WeakReference = WeakRef
 const deref = uncurryThis(WeakRef.prototype.deref as (this: WeakRef<object>) => object | undefined)
 const Buffer = ArrayBuffer
@@ -25,6 +28,9 @@ let holdings: Holding[] = []
 let memories = 0
 /** Of what is being made: tenant code runs while a module is instantiated. */
 let reserved = 0
+/** By which memories were grown since they were measured. */
+let grown = 0
+let measuredAt = 0
 let reportBytes: (bytes: number) => void = () => {}
 
 export function setMemoryLimit(bytes: number, report: (bytes: number) => void): void {
@@ -51,6 +57,20 @@ export function accounted<T extends object>(bytes: number, what: string, make: (
 export function account(made: object, bytes: number, measure: Holding['measure'] = null): void {
   arrayPush(holdings, { ref: new WeakReference(made), bytes, measure })
   if (measure !== null) memories++
+  reportBytes(held())
+}
+
+/** A memory has been grown by a call. */
+export function noteGrowth(bytes: number): void {
+  grown += bytes
+  reportBytes(held())
+}
+
+/** Once in a while, after an entry: an instruction may have grown a memory, and the host is to know. */
+export function measureAt(now: number): void {
+  if (memories === 0 || now - measuredAt < INTERVAL) return
+  measuredAt = now
+  measureHoldings()
 }
 
 /** Throws a RangeError unless there is room for as much more. */
@@ -66,17 +86,18 @@ function hasRoom(bytes: number, more: number): boolean {
 }
 
 function held(): number {
-  let bytes = reserved
+  let bytes = reserved + grown
   for (let i = 0; i < holdings.length; i++) bytes += holdings[i]!.bytes
   return bytes
 }
 
 /** Forgets what is gone, and asks the rest. What this looks at stays alive until the current run of microtasks ends. */
-export function measureHoldings(): void {
+function measureHoldings(): void {
   if (holdings.length === 0) return
   // No prototype: nothing of the tenant's is between an index and its element.
   const kept = objectSetPrototypeOf([], null) as Holding[]
   memories = 0
+  grown = 0
   for (let i = 0; i < holdings.length; i++) {
     const holding = holdings[i]!
     const target = deref(holding.ref)

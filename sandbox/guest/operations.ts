@@ -1,7 +1,6 @@
 import { currentEvent, runAs } from './current.ts'
 import { DOMException } from './dom-exception.ts'
 import { HostBody } from './host-body.ts'
-import type { ByteReader } from './body.ts'
 import { INITIAL_CREDIT, Emit } from '../protocol.ts'
 import type { PlainObject } from '../protocol.ts'
 import { post, postChunk } from './outbox.ts'
@@ -20,6 +19,12 @@ interface Operation {
 }
 
 /** Without a prototype: settling a promise looks for `then`, which the tenant may have put on `Object.prototype`. */
+/** A body that is sent in chunks. */
+export interface BodySource {
+  read(): Promise<Uint8Array | null>
+  cancel(reason: unknown): void
+}
+
 export interface OperationResult {
   head: PlainObject
   body: HostBody | null
@@ -30,7 +35,7 @@ const operations = objectCreate(null) as { [id: number]: Operation }
 let lastId = 0
 
 /** Asks the host. `outgoing` is sent into the operation chunk by chunk. */
-export function startOperation(name: string, argument: PlainObject, outgoing: ByteReader | HostBody | null, ended: () => void) {
+export function startOperation(name: string, argument: PlainObject, outgoing: BodySource | null, ended: () => void) {
   const id = ++lastId
   // Every field is an own one from the start: a setter on Object.prototype would take what is assigned later.
   const operation: Operation = { event: currentEvent(), resolve: unset, reject: unset, incoming: null, outgoing: null, ended }
@@ -109,12 +114,12 @@ function finish(id: number, operation: Operation, error: unknown): void {
 /** Sends a stream into an operation, as fast as the host takes it. */
 class OutgoingBody {
   readonly #id: number
-  readonly #source: ByteReader | HostBody
+  readonly #source: BodySource
   #credit = INITIAL_CREDIT
   #wake: (() => void) | null = null
   #stopped = false
 
-  constructor(id: number, source: ByteReader | HostBody) {
+  constructor(id: number, source: BodySource) {
     this.#id = id
     this.#source = source
     void this.#send()

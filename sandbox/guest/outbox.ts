@@ -11,6 +11,11 @@ let outbox = emptyBatch()
 let size = 0
 /** The messages hold chunks of bodies. */
 let chunks = false
+/** Length of the request bodies that the messages hold whole. */
+let whole = 0
+
+/** What leaves at once is copied at once: many requests with the same large body would be as many copies of it. */
+const MOST_WHOLE = 8_388_608
 
 export function connectOutbox(emit: (batch: Batch) => void): void {
   send = emit
@@ -34,6 +39,13 @@ export function postChunk(type: typeof Emit.chunk | typeof Emit.operationChunk, 
   post(type, id, bytes)
 }
 
+/** Whether a body of this length may go with its message; a later one has to go in chunks. */
+export function takesWhole(length: number): boolean {
+  if (whole + length > MOST_WHOLE) return false
+  whole += length
+  return true
+}
+
 async function flushSoon(): Promise<void> {
   await undefined
   await undefined
@@ -46,6 +58,7 @@ export function flush(): void {
   const batch = outbox
   outbox = emptyBatch()
   size = 0
+  whole = 0
   send(batch)
   if (chunks) freeChunks(batch)
 }

@@ -1,5 +1,5 @@
 import { bytesOfBody, copyBytes } from './body.ts'
-import { account, accounted, memoryLimit, requireRoom } from './memory.ts'
+import { account, accounted, memoryLimit, noteGrowth, requireRoom } from './memory.ts'
 import {
   arrayBufferByteLength,
   bytesOf,
@@ -142,7 +142,9 @@ export function installWasm(global: object): void {
     grow(delta: unknown): number {
       const pages = toEnforcedInteger(delta, 'WebAssembly.Memory.grow(): the argument')
       requireRoom(pages * PAGE, 0, 'WebAssembly.Memory.grow()')
-      return growOf(this, pages)
+      const before = growOf(this, pages)
+      noteGrowth(pages * PAGE)
+      return before
     },
   })
 

@@ -76,13 +76,18 @@ export function isLoopback(plain: string): boolean {
   return loopback.has(plain)
 }
 
-/** An address without its zone, and one of IPv4 in IPv6 (`::ffff:…`, which dials it) as IPv4. */
+/**
+ * An address without its zone, and one of IPv4 in IPv6 as IPv4: `::ffff:…`, which dials it, and `64:ff9b::…` of a public
+ * address, by which a machine that has IPv6 alone reaches it (NAT64).
+ */
 export function plainAddress(address: string): string {
   const bare = address.replace(/%.*$/, '')
   if (isIP(bare) !== 6) return bare
   const groups = groupsOf(bare)
-  const isMapped = groups[5] === 0xffff && groups.slice(0, 5).every((group) => group === 0)
-  return isMapped ? dotted(groups) : bare
+  const isZero = (from: number, to: number) => groups.slice(from, to).every((group) => group === 0)
+  if (groups[5] === 0xffff && isZero(0, 5)) return dotted(groups)
+  const isTranslated = groups[0] === 0x64 && groups[1] === 0xff9b && isZero(2, 6) && !special.has(dotted(groups))
+  return isTranslated ? dotted(groups) : bare
 }
 
 /** The IPv4 address that an interface identifier of ISATAP (RFC 5214) holds, under any prefix. */

@@ -27,6 +27,13 @@ suite('addresses that functions may reach', () => {
     assert.ok(may(reach({}))('::ffff:8.8.8.8', 80), 'a public address in IPv6 is dialled as what it is')
   })
 
+  test('a public IPv4 address by NAT64 is judged as that address', () => {
+    assert.ok(may(reach({}))('64:ff9b::8.8.8.8', 80))
+    assert.ok(!may(reach({ deny: ['8.8.8.8'] }))('64:ff9b::808:808', 80))
+    for (const address of ['64:ff9b::10.0.0.1', '64:ff9b::a9fe:a9fe', '64:ff9b:1::808:808', '64:ff9b::1:808:808'])
+      assert.ok(!may(reach({ allow: ['10.0.0.1'] }))(address, 80), address)
+  })
+
   test("not this machine's own, which come and go", () => {
     for (const list of Object.values(networkInterfaces()))
       for (const { address } of list ?? []) assert.ok(!may(reach({}))(address, 80), address)

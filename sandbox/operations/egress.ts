@@ -96,11 +96,13 @@ export class Reach {
   readonly #rules: EgressRules
   readonly #host: Lists
   readonly #tenant: Lists
+  readonly #allow: EgressRule[]
 
   constructor(rules: EgressRules, host: Lists, tenant: Lists) {
     this.#rules = rules
     this.#host = host
     this.#tenant = tenant
+    this.#allow = host.allow.concat(tenant.allow)
   }
 
   /**
@@ -130,10 +132,6 @@ export class Reach {
     if (METADATA_NAMES.has(host) && !this.#allow.some((rule) => names(rule) && !rule.isWildcard))
       return `${hostname} is not a public address`
     return ''
-  }
-
-  get #allow(): EgressRule[] {
-    return this.#tenant.allow.length === 0 ? this.#host.allow : this.#host.allow.concat(this.#tenant.allow)
   }
 }
 

@@ -8,6 +8,7 @@ import type { TestContext } from 'node:test'
 import { createServer as createTlsServer } from 'node:tls'
 import { brotliCompressSync, constants, deflateRawSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib'
 import type { Dispatcher } from 'undici'
+import { CERTIFICATE, KEY } from '../../test/sandbox/certificate.ts'
 import { INITIAL_CREDIT } from '../protocol.ts'
 import { createAgent } from './connect.ts'
 import { OutboundFetch } from './fetch.ts'
@@ -344,39 +345,19 @@ suite('what servers answer', () => {
 
   test('an upload that nobody reads takes what it was given room for, and is cut', async (t) => {
     const parts = open(t)
-    let socket!: Socket
+    const connected = Promise.withResolvers<Socket>()
     const origin = await listen(
       t,
-      createServer((connected) => (socket = connected).pause()),
+      createServer((connection) => connected.resolve(connection.pause())),
     )
     const fetched = new Fetched(parts, origin, true, { method: 'POST', streamed: true })
     let sent = 0
     while (sent < INITIAL_CREDIT && fetched.fetch.chunk(new Uint8Array(65_536))) sent += 65_536
     assert.equal(sent, INITIAL_CREDIT)
-    while (socket === undefined) await new Promise((resolve) => setImmediate(resolve))
+    const socket = await connected.promise
     const closing = new Promise((resolve) => socket.on('close', resolve))
     fetched.fetch.cancel()
     socket.resume()
     await closing
   })
 })
-
-/** Of nobody, for 127.0.0.1; until 2126. */
-const KEY = `-----BEGIN PRIVATE KEY-----
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgrqaGYjFSua/DTry7
-V8EgRznDk9ilcYrbA+mQPiTFNFmhRANCAAShNTulUIQd5lBkIYwI9NYH50Bm6uVh
-2sfXPvOWBBWegEODE7gYuA3Ev404Hpy3CdJRhGEfq5YxVrjieRjnkGId
------END PRIVATE KEY-----
-`
-const CERTIFICATE = `-----BEGIN CERTIFICATE-----
-MIIBmzCCAUGgAwIBAgIUBG+BVkMrnB0EM0QZMe3qgRSCUMAwCgYIKoZIzj0EAwIw
-FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyNTAzMjgyMVoYDzIxMjYxMTAx
-MDMyODIxWjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
-PQMBBwNCAAShNTulUIQd5lBkIYwI9NYH50Bm6uVh2sfXPvOWBBWegEODE7gYuA3E
-v404Hpy3CdJRhGEfq5YxVrjieRjnkGIdo28wbTAdBgNVHQ4EFgQUZ75DqjsTIJu1
-MP21SuU94yU/adcwHwYDVR0jBBgwFoAUZ75DqjsTIJu1MP21SuU94yU/adcwDwYD
-VR0TAQH/BAUwAwEB/zAaBgNVHREEEzARgglsb2NhbGhvc3SHBH8AAAEwCgYIKoZI
-zj0EAwIDSAAwRQIgTEZYknLLw3bzm2bS9Kd/b8pHkCwECmvDa4memfz9apsCIQCt
-fJHD70Pq3VwvCgGA2eV97uBnusdYddIx57zZDDcnZg==
------END CERTIFICATE-----
-`

@@ -39,7 +39,10 @@ export function readRequest(argument: PlainObject, loop: string, id: string): Ou
   if (redirect !== 'follow' && redirect !== 'error' && redirect !== 'manual') throw new TypeError('a malformed redirect mode')
   if (!TOKEN.test(method) || FORBIDDEN_METHOD.test(method)) throw new TypeError(`there is no method ${method.slice(0, 20)}`)
   const streamed = argument.streamed === true
-  return { method, url: readUrl(url), redirect, headers: readHeaders(headers, loop, id), body, streamed }
+  const fields = readHeaders(headers, loop, id)
+  // Of a stream whose length is known: undici holds it to that.
+  if (streamed && Number.isSafeInteger(argument.length)) fields.push('content-length', String(argument.length))
+  return { method, url: readUrl(url), redirect, headers: fields, body, streamed }
 }
 
 /** Of a request or a redirect. */
@@ -90,7 +93,7 @@ function connectionOptions(headers: string[]): Set<string> {
 }
 
 /** Fields of a body, which a request that is turned into a GET has no more. */
-const OF_BODY = /^content-(?:encoding|language|location|type)$/
+const OF_BODY = /^content-(?:encoding|language|length|location|type)$/
 /** Fields that only the server they were meant for may see. */
 const OF_ORIGIN = /^(?:authorization|cookie)$/
 
@@ -101,7 +104,8 @@ export function redirected(request: OutboundRequest, status: number, location: s
   const { method } = request
   const becomesGet =
     ((status === 301 || status === 302) && method === 'POST') || (status === 303 && method !== 'GET' && method !== 'HEAD')
-  if (!becomesGet && request.streamed) throw new TypeError('its body was a stream, and cannot be sent again after a redirect')
+  if (!becomesGet && request.streamed)
+    throw new TypeError('its body was a stream or is a large one, and is not sent again after a redirect')
   const crosses = url.origin !== request.url.origin
   const headers: string[] = []
   for (let i = 0; i < request.headers.length; i += 2) {

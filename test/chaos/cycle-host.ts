@@ -62,7 +62,7 @@ class EndlessStore implements Store {
 
 export async function throughHost(): Promise<Cycler> {
   const config = configSchema.parse({ limits: { cpuMs: 5_000, startMs: 5_000 }, pool: { maxIsolates: 2 } })
-  const factory = await createInlineFactory({ egress: config.egress, tainted: (reason) => assert.fail(reason) })
+  const factory = await createInlineFactory({ egress: config.egress, tainted: (taint) => assert.fail(JSON.stringify(taint)) })
   const store = new EndlessStore()
   const core = new HostCore({ config, store, factory, log: silentLog(), counters: new Counters() })
   return {

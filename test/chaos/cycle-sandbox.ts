@@ -17,8 +17,8 @@ const GROWS = handler('const all = []; for (;;) all.push(new Array(10_000).fill(
 export async function throughSandbox(): Promise<Cycler> {
   const factory = await createInlineFactory({
     egress: { allow: [], deny: [] },
-    tainted: (reason) => {
-      throw new Error(`An isolate was lost: ${reason}`)
+    tainted: (taint) => {
+      throw new Error(`An isolate was lost: ${JSON.stringify(taint)}`)
     },
   })
   const started = async (code: string, limits: { cpuMs?: number; memoryMb?: number } = {}) => {

@@ -25,9 +25,6 @@ export interface Failure {
 
 /** A client gives up after this, ms. */
 const PATIENCE = 15_000
-/** Between two questions of one client, ms. */
-const PAUSE = 10
-
 /**
  * A steady load: clients that ask one question after another, half of them each time on a new connection, check every answer
  * byte for byte, and put every failure into a class.
@@ -37,14 +34,17 @@ export class Load {
   readonly failures: Failure[] = []
   answered = 0
   #port: number
+  readonly #pauseMs: number
   readonly #next: () => Question
   readonly #agent = new Agent({ keepAlive: true })
   readonly #stopped = new AbortController()
   readonly #running: Promise<void>[]
 
-  constructor(port: number, questions: readonly ((random: Random) => Question)[], random: Random, clients = 6) {
+  /** `pauseMs`: between two questions of one client. */
+  constructor(port: number, questions: readonly ((random: Random) => Question)[], random: Random, clients = 6, pauseMs = 10) {
     this.#port = port
     this.clients = clients
+    this.#pauseMs = pauseMs
     this.#next = () => random.pick(questions)(random)
     this.#running = Array.from({ length: clients }, (_, index) => this.#run(index % 2 === 0 ? this.#agent : undefined))
   }
@@ -84,7 +84,7 @@ export class Load {
       const failure = await ask(this.#port, question, agent)
       if (failure === undefined) this.answered++
       else this.failures.push(failure)
-      await sleep(failure?.kind === 'refused' ? 5 * PAUSE : PAUSE)
+      await sleep(failure?.kind === 'refused' ? 50 : this.#pauseMs)
     }
   }
 }
@@ -95,6 +95,7 @@ export function ask(port: number, question: Question, agent?: Agent): Promise<Fa
   const sentAt = performance.now()
   return new Promise((resolve) => {
     let timer: NodeJS.Timeout | undefined
+    let headed = false
     const fail = (kind: string, detail: string) => {
       clearTimeout(timer)
       resolve({ kind, host, at: performance.now(), detail })
@@ -104,11 +105,15 @@ export function ask(port: number, question: Question, agent?: Agent): Promise<Fa
       agent: agent ?? false,
     })
     timer = setTimeout(() => {
-      fail('late', `no whole answer within ${PATIENCE} ms`)
+      fail(
+        'late',
+        `no whole answer within ${PATIENCE} ms${agent === undefined ? '' : ', on a kept connection'}${headed ? ', after its head' : ''}`,
+      )
       sent.destroy()
     }, PATIENCE)
     sent.on('error', (error: NodeJS.ErrnoException) => fail(error.code === 'ECONNREFUSED' ? 'refused' : 'cut', error.message))
     sent.on('response', (response) => {
+      headed = true
       const chunks: Buffer[] = []
       response.on('data', (chunk: Buffer) => chunks.push(chunk))
       response.on('error', (error) => fail('cut', `in mid-answer: ${error.message}`))

@@ -17,6 +17,18 @@ export function assertOnly(failures: Failure[], kinds: string[], most = Infinity
   assert.ok(failures.length <= most, `${failures.length} failures, ${most} may be: ${JSON.stringify(failures.slice(0, 5))}`)
 }
 
+/**
+ * `assertOnly` where processes were killed. What ran in a process that dies is suspected, and may be kept away for a moment
+ * when it happens again.
+ */
+export function assertLost(failures: Failure[], kinds: string[], most = Infinity): void {
+  assertOnly(
+    failures.filter(({ kind }) => kind !== 'quarantined'),
+    kinds,
+    most,
+  )
+}
+
 /** What a client may see whose connection's process is killed: its connection breaks. */
 export const CUT = ['cut']
 /** What it may see when the process of the isolate is: that, said in an answer, or a streamed answer that breaks. */

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { eventually } from '../served.ts'
 import { handler } from '../sandbox/probe.ts'
 import { hostOf } from './functions.ts'
-import { assertOnly } from './scenario.ts'
+import { assertLost } from './scenario.ts'
 import type { Scenario } from './scenario.ts'
 import type { Stage } from './stage.ts'
 
@@ -59,7 +59,7 @@ export function clockScenarios(file: string): Scenario[] {
       const [worker] = stage.processes('worker')
       process.kill(worker!.pid, 'SIGKILL')
       await stage.whole()
-      assertOnly(mark.failures(), ['cut'], stage.load.clients)
+      assertLost(mark.failures(), ['cut'], stage.load.clients)
     },
   }))
 }

@@ -4,7 +4,7 @@ import { readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { SkepError } from '../../host/errors.ts'
 import { hostOf } from './functions.ts'
-import { assertOnly } from './scenario.ts'
+import { assertLost, assertOnly } from './scenario.ts'
 import type { Scenario } from './scenario.ts'
 import type { Stage } from './stage.ts'
 
@@ -65,7 +65,7 @@ export const DISK: Scenario[] = [
       await rm(filler)
       await stage.deploy('disk', say('after'))
       assert.equal((await stage.served.get(hostOf('disk'))).text, 'after')
-      assertOnly(mark.failures(), ['cut'], stage.load.clients)
+      assertLost(mark.failures(), ['cut'], stage.load.clients)
     },
   },
   {
@@ -89,7 +89,7 @@ export const DISK: Scenario[] = [
       }
       await stage.deploy('read-only', say('at last'))
       assert.equal((await stage.served.get(hostOf('read-only'))).text, 'at last')
-      assertOnly(mark.failures(), ['cut'], stage.load.clients)
+      assertLost(mark.failures(), ['cut'], stage.load.clients)
     },
   },
   {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { eventually } from '../served.ts'
-import { assertOnly, CUT, LOST } from './scenario.ts'
+import { assertLost, assertOnly, CUT, LOST } from './scenario.ts'
 import type { Scenario } from './scenario.ts'
 import type { Stage } from './stage.ts'
 
@@ -18,7 +18,7 @@ export const KILLS: Scenario[] = [
         await stage.whole()
         assert.ok(!stage.processes().some((one) => one.pid === pid || cells.some((cell) => cell.pid === one.pid)))
         // Each client has one request under way. One that is still in the accept queue is cut too.
-        assertOnly(mark.failures(), CUT, stage.load.clients)
+        assertLost(mark.failures(), CUT, stage.load.clients)
       }
     },
   },
@@ -31,7 +31,7 @@ export const KILLS: Scenario[] = [
       for (const pid of before) process.kill(pid, 'SIGKILL')
       await stage.whole()
       assert.ok(!stage.processes().some(({ pid }) => before.includes(pid) || cells.includes(pid)))
-      assertOnly(mark.failures(), ['cut', 'refused'])
+      assertLost(mark.failures(), ['cut', 'refused'])
       // Whose connection to the one is cut may have come to the other next.
       assertOnly(
         mark.failures().filter(({ kind }) => kind === 'cut'),
@@ -49,7 +49,7 @@ export const KILLS: Scenario[] = [
         process.kill(pid, 'SIGKILL')
         await eventually('the cell is gone', async () => !stage.cells().some((cell) => cell.pid === pid))
         await stage.whole()
-        assertOnly(mark.failures(), LOST, stage.load.clients)
+        assertLost(mark.failures(), LOST, stage.load.clients)
       }
     },
   },
@@ -61,7 +61,7 @@ export const KILLS: Scenario[] = [
       for (const { pid } of stage.processes('cell')) process.kill(pid, 'SIGKILL')
       await stage.whole()
       await stage.deploy('after', DEPLOYED)
-      assertOnly(mark.failures(), LOST, stage.load.clients)
+      assertLost(mark.failures(), LOST, stage.load.clients)
     },
   },
   {
@@ -76,7 +76,7 @@ export const KILLS: Scenario[] = [
       // Writing needs the store's lock, which the killed one may have held.
       await stage.deploy('after', DEPLOYED)
       await stage.whole()
-      assertOnly(mark.failures(), ['cut', 'refused'])
+      assertLost(mark.failures(), ['cut', 'refused'])
     },
   },
   {

@@ -6,7 +6,7 @@ import type { Socket } from 'node:net'
 import { handler } from '../sandbox/probe.ts'
 import { eventually } from '../served.ts'
 import { hostOf } from './functions.ts'
-import { assertOnly } from './scenario.ts'
+import { assertLost, assertOnly } from './scenario.ts'
 import type { Scenario } from './scenario.ts'
 import { sampleOf } from './series.ts'
 import type { Stage } from './stage.ts'
@@ -71,7 +71,7 @@ export const RESOURCES: Scenario[] = [
       await stage.deploy('room', `({ default: { fetch: () => new Response('room') } })`)
       assert.equal((await stage.served.get(hostOf('room'))).text, 'room')
       assert.equal(stage.served.process.exitCode, null)
-      assertOnly(mark.failures(), ['cut'], stage.load.clients)
+      assertLost(mark.failures(), ['cut'], stage.load.clients)
     },
   },
 ]
@@ -125,7 +125,7 @@ export const OUT_OF_MEMORY: Scenario = {
     } finally {
       await eventually('the cgroup is empty', async () => tryTo(() => cgroup.remove()))
     }
-    assertOnly(mark.failures(), ['cut'], stage.load.clients)
+    assertLost(mark.failures(), ['cut'], stage.load.clients)
   },
 }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { eventually } from '../served.ts'
-import { assertOnly } from './scenario.ts'
+import { assertLost, assertOnly } from './scenario.ts'
 import type { Scenario } from './scenario.ts'
 import type { Stage } from './stage.ts'
 
@@ -37,7 +37,7 @@ export const STOPS: Scenario[] = [
       await someAnswer(stage)
       await frozen
       await stage.whole()
-      assertOnly(mark.failures(), ['cut'], stage.load.clients)
+      assertLost(mark.failures(), ['cut'], stage.load.clients)
     },
   },
   {
@@ -48,7 +48,7 @@ export const STOPS: Scenario[] = [
       const mark = stage.load.mark()
       await freeze(cell!.pid)
       await stage.whole()
-      assertOnly(mark.failures(), ['worker_lost', 'timeout', 'cut'], stage.load.clients)
+      assertLost(mark.failures(), ['worker_lost', 'timeout', 'cut'], stage.load.clients)
     },
   },
   {
@@ -73,24 +73,56 @@ export const STOPS: Scenario[] = [
       await stage.load.goesOn(30)
       await frozen
       await stage.whole()
-      assertOnly(mark.failures(), ['cut'], stage.load.clients)
-    },
-  },
-  {
-    name: 'SIGSTOP of a worker and of the supervisor, which then dies: no stopped child stays behind',
-    async run(stage) {
-      const all = stage.processes().map(({ pid }) => pid)
-      for (const { pid } of [...stage.processes('worker'), ...stage.processes('cell')]) process.kill(pid, 'SIGSTOP')
-      stage.served.process.kill('SIGKILL')
-      await stage.served.exited
-      try {
-        await eventually('every child is gone', async () => stage.processes().length === 0, 10_000)
-      } finally {
-        for (const { pid } of stage.processes()) process.kill(pid, 'SIGKILL')
-      }
-      assert.ok(all.length >= 3)
-      await stage.start()
-      await stage.whole()
+      assertLost(mark.failures(), ['cut'], stage.load.clients)
     },
   },
 ]
+
+/** How long a stopped process may go unnoticed, ms: it may only be slow. */
+const NOTICED = 40_000
+
+/** These take long: whether a process only is slow shows after a while. */
+export const LONG_STOPS: Scenario[] = [
+  {
+    name: 'SIGSTOP of a worker for good: it is replaced, and what waited for it is cut',
+    async run(stage) {
+      const [worker] = stage.processes('worker')
+      const mark = stage.load.mark()
+      process.kill(worker!.pid, 'SIGSTOP')
+      await eventually('it is ended', async () => !stage.processes().some(({ pid }) => pid === worker!.pid), NOTICED)
+      await stage.whole()
+      assertLost(mark.failures(), ['cut', 'late'])
+    },
+  },
+  {
+    name: 'SIGSTOP of a cell for good: it is replaced, and what ran in it is lost',
+    suits: ({ placement }) => placement === 'cell',
+    async run(stage) {
+      const [cell] = stage.cells()
+      const mark = stage.load.mark()
+      process.kill(cell!.pid, 'SIGSTOP')
+      await eventually('it is ended', async () => !stage.processes().some(({ pid }) => pid === cell!.pid), NOTICED)
+      await stage.whole()
+      assertLost(mark.failures(), ['cut', 'late', 'worker_lost', 'timeout', 'overloaded'])
+    },
+  },
+]
+
+/** Processes that are stopped, and so cannot tell that their parent is gone, are ended by the kernel where it is asked to. */
+export const STOPPED_CHILDREN: Scenario = {
+  name: 'SIGSTOP of all children of the supervisor, which then dies: no stopped child stays behind',
+  async run(stage) {
+    const all = stage.processes().map(({ pid }) => pid)
+    for (const { pid } of [...stage.processes('worker'), ...stage.processes('cell')]) process.kill(pid, 'SIGSTOP')
+    stage.served.process.kill('SIGKILL')
+    await stage.served.exited
+    try {
+      await eventually('every child is gone', async () => stage.processes().length === 0, 10_000)
+    } finally {
+      for (const { pid } of stage.processes()) process.kill(pid, 'SIGKILL')
+    }
+    assert.ok(all.length >= 3)
+    await stage.start()
+    await stage.whole()
+  },
+}

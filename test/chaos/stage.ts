@@ -33,6 +33,9 @@ export interface StageOptions extends Setting {
 /** No test here is of these limits, and on a busy machine the default ones come near. */
 const ROOMY = { SKEP_LIMITS_CPU_MS: '5000', SKEP_CEILINGS_CPU_MS: '5000', SKEP_LIMITS_START_MS: '5000' }
 
+/** Functions that are suspected without reason come back soon. */
+const LENIENT = { SKEP_QUARANTINE_SECONDS: '1', SKEP_QUARANTINE_MOST_SECONDS: '2' }
+
 /** A real `skep serve` with two workers, its store behind a proxy where that is S3, under a steady checked load. */
 export class Stage {
   readonly setting: Setting
@@ -96,7 +99,7 @@ export class Stage {
     this.served = await startServed({
       data: this.data,
       args: ['--workers', '2', ...store],
-      env: { SKEP_PLACEMENT: setting.placement, HOME: this.home, ...ROOMY, ...s3Env, ...this.#env },
+      env: { SKEP_PLACEMENT: setting.placement, HOME: this.home, ...ROOMY, ...LENIENT, ...s3Env, ...this.#env },
       wrap: this.#wrap,
     })
     // It is undefined before the first start has functions to be asked for.
@@ -168,8 +171,13 @@ export class Stage {
     }
   }
 
-  async #clear(): Promise<void> {
+  /** Ends every process of the host at once. */
+  destroy(): void {
     for (const { pid } of this.processes()) process.kill(pid, 'SIGKILL')
+  }
+
+  async #clear(): Promise<void> {
+    this.destroy()
     await this.proxy?.close()
     await this.s3?.stop()
     this.#undo()

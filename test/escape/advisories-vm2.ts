@@ -82,7 +82,7 @@ export const VM2_ADVISORIES: Advisory[] = [
     2,
   ),
   vm2(
-    ['GHSA-99p7-6v5w-7xg8'],
+    ['CVE-2026-22709', 'GHSA-99p7-6v5w-7xg8'],
     'a promise callback that is not sanitised because then is called on another promise',
     `${UNPRINTABLE}
      await lootOf(() => Promise.prototype.then.call((async () => unprintable())(), loot, loot))
@@ -91,7 +91,7 @@ export const VM2_ADVISORIES: Advisory[] = [
     3,
   ),
   vm2(
-    ['GHSA-qvjj-29qf-hp7p'],
+    ['CVE-2026-24120', 'GHSA-qvjj-29qf-hp7p'],
     'Promise species by a getter that changes its mind',
     `${UNPRINTABLE}
      class Fake { constructor(executor) { executor(loot, loot) } }
@@ -195,7 +195,7 @@ export const VM2_ADVISORIES: Advisory[] = [
     3,
   ),
   vm2(
-    ['GHSA-647f-g98j-qq25'],
+    ['CVE-2026-92937', 'GHSA-647f-g98j-qq25'],
     'call and apply of functions of the host by way of each other',
     `const call = Function.prototype.call, apply = Function.prototype.apply, bind = Function.prototype.bind
      await lootOf(() => call.call(call, fetch, globalThis, 'http://192.0.2.1:1/')); await lootOf(() => apply.apply(apply, [console.log, [null, [1]]]))
@@ -241,10 +241,14 @@ export const VM2_ADVISORIES: Advisory[] = [
   ),
   vm2(
     ['CVE-2026-47131', 'GHSA-v6mx-mf47-r5wg'],
-    'code objects that are managed at run time: functions of the host behind accessors',
-    `for (const [name, value] of Object.entries(Object.getOwnPropertyDescriptors(globalThis))) { loot(value.get); loot(value.set); loot(value.value) }
-     for (const prototype of [Request.prototype, Response.prototype, Performance.prototype, Error.prototype, Promise.prototype])
-       for (const d of Object.values(Object.getOwnPropertyDescriptors(prototype))) { loot(d.get); loot(d.set) }`,
+    'lookups of __proto__ called through call.call, and the TypeError of an argument that is refused',
+    `const { call } = Function.prototype
+     const getter = call.call({}.__lookupGetter__, TextEncoder, '__proto__'), setter = call.call({}.__lookupSetter__, TextEncoder, '__proto__')
+     loot(getter); loot(setter)
+     for (let at = fetch, i = 0; at !== null && i < 5; at = call.call(getter, at), i++) loot(at)
+     for (const refuse of [() => setTimeout('x'), () => new Request(), () => structuredClone(), () => new TextDecoder(Symbol()), () => crypto.getRandomValues(1), () => setter.call(null, {})])
+       await lootOf(() => { const e = new TypeError('x'); setter.call(e, null); return refuse() })
+     for (const d of Object.values(Object.getOwnPropertyDescriptors(globalThis))) { loot(d.get); loot(d.set); loot(d.value) }`,
     100,
   ),
   vm2(
@@ -279,5 +283,25 @@ export const VM2_ADVISORIES: Advisory[] = [
     'a sandbox within the sandbox has fewer limits',
     `for (const make of [() => new ShadowRealm(), () => new Compartment(), () => new Worker('data:,'), () => new Realm(), () => import('vm2'), () => new SharedWorker('data:,')]) await lootOf(make)`,
     6,
+  ),
+  vm2(
+    ['CVE-2026-93606'],
+    'then without a rejection handler passes the host’s reason to a species constructor',
+    `class Thief { constructor(executor) { executor(loot, loot) } }
+     for (const make of [() => fetch('http://192.0.2.1:1/'), () => WebAssembly.compile(1), () => new Response(new ReadableStream({ pull() { throw new Error('x') } })).text(), () => crypto.subtle?.digest('x') ?? fetch(1)]) {
+       const p = make(); p.catch(() => {})
+       try { Object.defineProperty(p, 'constructor', { value: { [Symbol.species]: Thief } }); p.then() } catch (e) { loot(e) }
+       await p.catch(() => {})
+     }`,
+    3,
+  ),
+  vm2(
+    ['CVE-2026-92944', 'GHSA-27g9-p43v-cw3v'],
+    'finally of an async function’s promise takes a stale short cut past a replaced then',
+    `const then = Promise.prototype.then; let calls = 0
+     Promise.prototype.then = function (...handlers) { calls++; loot(this); return then.apply(this, handlers) }
+     for (let i = 0; i < 20; i++) { const p = (async () => { null.x })(); Object.defineProperty(p, 'constructor', { value: { [Symbol.species]: class { constructor(executor) { executor(loot, loot) } } } }); try { p.finally(() => {}) } catch (e) { loot(e) } then.call(p, null, () => {}) }
+     Promise.prototype.then = then`,
+    20,
   ),
 ]

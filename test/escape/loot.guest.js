@@ -1,3 +1,4 @@
+/* oxlint-disable no-unused-vars */
 /* Runs in the isolate, before the attack. `loot` takes whatever an attack got hold of, and looks whether a host is behind it. */
 const { getPrototypeOf } = Object
 const { construct, ownKeys } = Reflect

@@ -4,6 +4,9 @@ import { inspect } from 'node:util'
 import { serialize } from 'node:v8'
 import { Channel, checkFromCell } from '../../sandbox/cell-protocol.ts'
 import type { FromCell } from '../../sandbox/cell-protocol.ts'
+import { CellSandbox } from '../../host/cell-sandbox.ts'
+import type { FromSandbox } from '../../host/cell-sandbox.ts'
+import { checkBatch } from '../../sandbox/emissions.ts'
 import { oddValue, randomMessage } from './actions.ts'
 import type { Target } from './protocol.ts'
 import { Random } from './random.ts'
@@ -16,7 +19,8 @@ class FakePipe extends Duplex {
   }
 }
 
-const TYPES = ['ready', 'refused', 'emit', 'settled', 'ended', 'tainted', 'configure', '__proto__', 5, undefined]
+const SOUND = ['ready', 'refused', 'emit', 'settled', 'ended', 'retire', 'tainted', 'pong']
+const TYPES = [...SOUND, 'configure', '__proto__', 5, undefined]
 
 /** The parent's end of a cell's pipe: frames that are whole, cut, too long or nonsense. Nothing but an orderly end comes of them. */
 export const fuzzCell: Target = async ({ batches, seed }) => {
@@ -42,20 +46,40 @@ async function deliver(bytes: Buffer, random: Random): Promise<string> {
   const pipe = new FakePipe()
   let broken = 0
   let problem = ''
+  let isOver = false
+  const heard = (what: string, batch?: unknown) => {
+    if (isOver) problem = `${what} after the end`
+    if (batch !== undefined && checkBatch(batch) !== '') problem = 'a malformed batch was handed on'
+  }
+  const sandbox = new CellSandbox(
+    { name: 'acme/fuzzed', version: '1' },
+    {
+      emit: (batch) => heard('emit', batch),
+      settled: ({ cpuMs }) => heard('settled', cpuMs >= 0 ? undefined : [NaN]),
+      retire: () => heard('retire'),
+      ended() {
+        heard('ended')
+        isOver = true
+      },
+    },
+    { dispatch() {}, dispose() {} },
+  )
   const closed = new Promise<void>((resolve) => {
-    new Channel<never, FromCell>(
+    const channel = new Channel<never, FromCell>(
       pipe as unknown as Socket,
       (message) => {
         const why = checkFromCell(message)
         if (typeof why !== 'string') problem = 'a check that says nothing'
         // As a cell does: the pipe is given up.
         if (why !== '') throw new Error(why)
+        if ('sandbox' in message) sandbox.receive(message satisfies FromSandbox)
       },
       () => {
         broken++
         resolve()
       },
     )
+    pipe.once('close', () => channel.destroy())
   })
   for (let at = 0; at < bytes.length && !pipe.destroyed;) {
     const size = random.pick([1, 3, 4, 5, 100, 65_536])
@@ -91,7 +115,7 @@ function randomFromCell(random: Random): unknown {
   if (random.chance(0.005)) return oddValue(random)
   const odd = random.chance(0.01)
   const value = <T>(usual: T): unknown => (odd && random.chance(0.4) ? oddValue(random) : usual)
-  const type = odd ? random.pick(TYPES) : random.pick(TYPES.slice(0, 5))
+  const type = odd ? random.pick(TYPES) : random.pick(SOUND)
   return {
     type,
     sandbox: value(random.int(5)),
@@ -100,7 +124,7 @@ function randomFromCell(random: Random): unknown {
     stack: value(''),
     batch: value(randomMessage(random, 0.1).map((field) => (typeof field === 'object' ? null : field))),
     failure: value({ code: value('cpu_exceeded'), message: value('x'), notBegun: value([1, 2]) }),
-    reason: value('x'),
-    taint: value({ reason: value('x'), kind: value('x'), name: value('x') }),
+    rssBytes: value(1e8),
+    taint: value({ kind: value('unstoppable'), name: value('a/b'), version: value('1'), message: value('x') }),
   }
 }

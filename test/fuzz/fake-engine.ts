@@ -1,9 +1,9 @@
-import type { Engine, EngineIsolate, IsolateOptions, RunOutcome } from '../../sandbox/engine.ts'
+import type { EngineIsolate, IsolateOptions, RunOutcome } from '../../sandbox/engine.ts'
 import { Emit, Submit, SUBMIT_FIELDS } from '../../sandbox/protocol.ts'
 import type { Batch } from '../../sandbox/protocol.ts'
 
 /** An isolate in a hostile guest's hands, without the isolate: it emits what a test says. */
-export class FakeIsolate {
+export class FakeIsolate implements EngineIsolate {
   emit: (batch: Batch) => void = () => {}
   /** Requests that the guest was given, by event. */
   readonly holders = new Map<number, string>()
@@ -43,6 +43,18 @@ export class FakeIsolate {
 
   async flush(): Promise<void> {}
 
+  async collect(): Promise<RunOutcome> {
+    return { kind: 'ok' }
+  }
+
+  async comesToRest(): Promise<boolean> {
+    return true
+  }
+
+  restedCpuMs(): number {
+    return this.cpuMs
+  }
+
   memoryBytes(): number {
     return 1_000_000
   }
@@ -57,13 +69,9 @@ export class FakeIsolate {
 export class FakeEngine {
   readonly made: FakeIsolate[] = []
 
-  createIsolate(_options: IsolateOptions): EngineIsolate {
+  createIsolate(_options: IsolateOptions): FakeIsolate {
     const isolate = new FakeIsolate()
     this.made.push(isolate)
-    return isolate as unknown as EngineIsolate
-  }
-
-  get asEngine(): Engine {
-    return this as unknown as Engine
+    return isolate
   }
 }

@@ -5,7 +5,8 @@
  */
 globalThis.__skep = {
   flush() {},
-  connect(emit) {
+  collect() {},
+  connect(emit, options, progress) {
     const held = new Map()
     let state = 1
     const next = () => {
@@ -96,7 +97,7 @@ globalThis.__skep = {
         () => /x/dg,
         () => new Array(4294967295),
         () => Object.assign([], { 1000: 'x', extra: 1 }),
-        () => [, , 1],
+        () => Object.assign(new Array(3), { 2: 1 }),
         () => ({ length: 5, 0: 'x' }),
         () => Object.create(null),
         () => ({ toString: null, valueOf: 5 }),
@@ -188,7 +189,10 @@ globalThis.__skep = {
       } catch {}
     }
     globalThis.started = () => send([18, '', '', ['fetch']])
+    const words = new Int32Array(progress)
     return (now, batch) => {
+      words[0] = int(2 ** 32) - 2 ** 31
+      words[1] = int(40_000) - 20_000
       for (let at = 0; at < batch.length; at += [0, 7, 4, 2, 1, 2, 2, 2, 2, 3, 2, 1, 2, 1][batch[at]] + 1) {
         if (batch[at] !== 1) continue
         held.set(batch[at + 1], batch[at + 2])

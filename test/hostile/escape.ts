@@ -3,9 +3,13 @@ import type { Attack } from './attack.ts'
 
 /** Ways out of the isolate, tried where they would matter: in a worker that serves. `test/escape/` looks at each more closely. */
 
+/** Of CPU time: what it is after is not that, and the machine may be busy. */
+const PLENTY = { cpuMs: 2_000 }
+
 const contained = (name: string, body: string, more: Partial<Attack> = {}): Attack => ({
   name,
   source: tries(body),
+  limits: PLENTY,
   expect: 200,
   text: CONTAINED,
   ...more,
@@ -19,6 +23,7 @@ const poisons = (name: string, poison: string): Attack => ({
     return new R((await request.text()) + request.method, { headers: { a: 'b' } })`,
     'const R = Response',
   ),
+  limits: PLENTY,
   requests: [{}, { body: 'text' }, { body: 'text' }],
   expect: 200,
   text: /^textPOST$/,

@@ -14,8 +14,12 @@ const between = (name: string, hides: string, looks: string): Attack => ({
   run: async (scene, host) => {
     const fn = host.replace('.localhost', '')
     const other = `${fn}-other`
-    const hidden = await scene.deploy(other, { source: handler(`${hides}\nreturn new Response('hidden')`), tenant: 'other' })
-    const found = await scene.deploy(fn, { source: tries(looks) })
+    const hidden = await scene.deploy(other, {
+      source: handler(`${hides}\nreturn new Response('hidden')`),
+      limits: { cpuMs: 2_000 },
+      tenant: 'other',
+    })
+    const found = await scene.deploy(fn, { source: tries(looks), limits: { cpuMs: 2_000 } })
     if (hidden !== '' || found !== '') return `could not be deployed: ${hidden} ${found}`
     for (let i = 0; i < 6; i++) {
       const hide = await scene.send(`${other}.localhost`)

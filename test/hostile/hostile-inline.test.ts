@@ -1,0 +1,7 @@
+/** The attack corpus inline: attackers and victim share processes, which are replaced when one of them is lost. */
+import { test } from 'node:test'
+import { campaign } from './judge.ts'
+
+test('attacks on CPU time, lives and processes, inline', { timeout: 175_000 }, () =>
+  campaign('inline', ['lifecycle', 'cpu', 'uninterruptible']),
+)

@@ -227,9 +227,13 @@ test('the probes, the metrics and the document need no token', async (t) => {
 })
 
 test('limits and status; a tenant sees of the host only its data port', async (t) => {
-  const { call, tokenFor } = await openApi(t, { ceilings: { cpuMs: 100 } })
+  const { call, tokenFor } = await openApi(t, { ceilings: (tenant) => ({ cpuMs: tenant === 'shop' ? 70 : 100 }) })
   const limits = (await call('GET', '/v1/limits')).body
   assert.deepEqual([limits.limits.bundleBytes, limits.ceilings], [100_000, { cpuMs: 100 }])
+  const { cpuMs, startMs } = limits.details
+  assert.deepEqual([cpuMs.default, cpuMs.value, cpuMs.ceiling, cpuMs.min, cpuMs.max, cpuMs.unit], [50, 50, 100, 1, 600_000, 'ms'])
+  assert.deepEqual([startMs.ceiling, startMs.code, limits.details.timers.code], [null, 'start_failed', null])
+  assert.equal((await call('GET', '/v1/limits?tenant=shop')).body.details.cpuMs.ceiling, 70)
   assert.deepEqual((await call('GET', '/v1/status')).body, { dataPort: 8080, workers: 2, ready: true })
   const token = await tokenFor('shop', 'read')
   assert.deepEqual((await call('GET', '/v1/status', { token })).body, { dataPort: 8080, ready: true })

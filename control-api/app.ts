@@ -3,7 +3,7 @@ import { OpenAPIHono } from '@hono/zod-openapi'
 import { HTTPException } from 'hono/http-exception'
 import type { Logger } from 'pino'
 import type { ConductBook } from '../host/conduct-book.ts'
-import type { Ceilings } from '../host/config.ts'
+import type { VersionLimits } from '../host/limit-schemas.ts'
 import { SkepError } from '../host/errors.ts'
 import type { TokenRecord, VersionSettings } from '../host/records.ts'
 import type { Registry } from '../host/registry.ts'
@@ -44,8 +44,8 @@ export interface ApiOptions {
   /** False while starting and draining. */
   ready(): boolean
   limits: Limits
-  /** The most that a version may ask for; default: no bounds but the settings' own. */
-  ceilings?: Partial<Ceilings>
+  /** The most that a version of the tenant's may ask for; default: no bounds but the settings' own. */
+  ceilings?(tenant: string): VersionLimits
   /** Default: tokens kept in `store`. */
   tokens?: Tokens
 }

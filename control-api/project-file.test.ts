@@ -84,7 +84,7 @@ test('keys of the format that come later are refused, not ignored', () => {
 test('values of the wrong kind, bad names and bad hostnames', () => {
   const a = (rest: string) => mistakes(`functions:\n  a:\n    main: x\n    ${rest}\n`)[0]!
   assert.match(a('nodejs: maybe'), /^skep.yaml:4: functions.a.nodejs must be true or false, not "maybe"/)
-  assert.match(a('limits: {cpuMs: fast}'), /^skep.yaml:4: functions.a.limits.cpuMs must be a number above 0, not "fast"/)
+  assert.match(a('limits: {cpuMs: fast}'), /^skep.yaml:4: functions.a.limits.cpuMs must be a number from 1 to 600000, not "fast"/)
   assert.match(a('vars: {A: 1}'), /^skep.yaml:4: functions.a.vars.A must be text, not 1/)
   assert.match(a('vars: {"a b": x}'), /^skep.yaml:4: /)
   assert.match(a('hosts: ["http://x"]'), /^skep.yaml:4: functions.a.hosts.0: "http:\/\/x" is no hostname/)

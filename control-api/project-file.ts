@@ -4,6 +4,9 @@ import { checkYaml, invalid, parseYaml } from '../host/checked-yaml.ts'
 import type { YamlSource } from '../host/checked-yaml.ts'
 import { checkHostname, checkName, versionSettings } from '../host/records.ts'
 import { SkepError } from '../host/errors.ts'
+import { limitSchema } from '../host/limit-schemas.ts'
+import { pick, VERSION_LIMIT_NAMES } from '../sandbox/limits.ts'
+import type { VersionLimitName } from '../sandbox/limits.ts'
 
 /** The project file that is read when none is named. */
 export const PROJECT_FILE = 'skep.yaml'
@@ -11,11 +14,9 @@ export const PROJECT_FILE = 'skep.yaml'
 /** Keys of the format that this version does not do anything with, and so does not take. */
 const LATER = ['secrets', 'triggers', 'bindings']
 
-/** A number, or the text of one: what `${NAME}` stands for is text. */
-const number = z.preprocess(
-  (value) => (typeof value === 'string' && /^\d+(\.\d+)?$/.test(value) ? Number(value) : value),
-  z.number().positive(),
-)
+/** A number within the limit's range, or the text of one: what `${NAME}` stands for is text. */
+const limit = (name: VersionLimitName) =>
+  z.preprocess((value) => (typeof value === 'string' && /^\d+(\.\d+)?$/.test(value) ? Number(value) : value), limitSchema(name))
 const flag = z.preprocess((value) => (value === 'true' ? true : value === 'false' ? false : value), z.boolean())
 
 const functionSchema = z.strictObject({
@@ -23,10 +24,7 @@ const functionSchema = z.strictObject({
   hosts: z.array(checked(checkHostname)).default([]),
   vars: versionSettings.shape.vars,
   nodejs: flag.default(false),
-  limits: z
-    .strictObject({ cpuMs: number, wallMs: number, memoryMb: number, subrequests: number, concurrency: number })
-    .partial()
-    .default({}),
+  limits: z.strictObject(pick(VERSION_LIMIT_NAMES, limit)).partial().default({}),
   secrets: z.unknown().optional(),
   triggers: z.unknown().optional(),
   bindings: z.unknown().optional(),

@@ -3,7 +3,7 @@ import { checkBundle } from '../host/check.ts'
 import { ConductBook } from '../host/conduct-book.ts'
 import { ConductFile, readConduct } from '../host/conduct-file.ts'
 import { registerConduct } from '../host/conduct-metrics.ts'
-import { hostEgress, tenantSettings } from '../host/config.ts'
+import { ceilingsOf, hostEgress, tenantSettings } from '../host/config.ts'
 import type { Config } from '../host/config.ts'
 import { memoryBounds } from '../host/guard.ts'
 import { HostCore } from '../host/host.ts'
@@ -80,7 +80,7 @@ export async function serve(options: { config: Config; reload?: () => Promise<Co
     store,
     log,
     limits: config.limits,
-    ceilings: config.ceilings,
+    ceilings: (tenant) => ceilingsOf(config, tenant),
     conduct: book,
     check: (bundle, settings, name) => {
       supervisor.warm(tenantSettings(config, name.tenant).cordon)

@@ -67,11 +67,24 @@ test('malformed uploads are refused', async (t) => {
   }
 })
 
-test('more than the operator’s ceiling is refused', async (t) => {
-  const { call } = await openApi(t, { ceilings: { cpuMs: 100 } })
+test('more than the tenant’s ceiling is refused, with what is allowed', async (t) => {
+  const { call } = await openApi(t, { ceilings: (tenant) => ({ cpuMs: tenant === 'shop' ? 200 : 100 }) })
   const { status, body } = await call('POST', PATH, { body: form({ limits: { cpuMs: 101 } }, bundleOf('x')) })
   assert.deepEqual([status, body.code, body.details], [400, 'invalid_request', { limit: 'cpuMs', allowed: 100 }])
   assert.equal((await call('POST', PATH, { body: form({ limits: { cpuMs: 100 } }, bundleOf('x')) })).status, 201)
+  const shop = `${PATH}?tenant=shop`
+  assert.equal((await call('POST', shop, { body: form({ limits: { cpuMs: 200 } }, bundleOf('x')) })).status, 201)
+  assert.equal((await call('POST', shop, { body: form({ limits: { cpuMs: 201 } }, bundleOf('x')) })).body.details.allowed, 200)
+})
+
+test('a limit that makes no sense is refused, with the range', async (t) => {
+  const { call } = await openApi(t)
+  for (const value of ['-1', '0', '1e999', '"50"', 'null', 'true', '1e300', '[1]']) {
+    const metadata = `{"limits":{"memoryMb":${value}}}`
+    const { status, body } = await call('POST', PATH, { body: form(metadata, bundleOf('x')) })
+    assert.deepEqual([status, body.code], [400, 'invalid_request'], value)
+    assert.match(body.detail, /limits\.memoryMb: must be a number from 8 to 4096 \(MB\)/, value)
+  }
 })
 
 test('a bundle over the limit is refused', async (t) => {

@@ -8,8 +8,8 @@ import { ERRORS } from '../host/errors.ts'
 import type { ErrorCode } from '../host/errors.ts'
 import { SETTINGS } from '../host/load-config.ts'
 import { Counters } from '../host/metrics.ts'
-import { DEFAULT_LIMITS } from '../sandbox/limits.ts'
-import type { Limits } from '../sandbox/limits.ts'
+import { LIMIT_NAMES, LIMITS } from '../sandbox/limits.ts'
+import type { LimitName, LimitRule } from '../sandbox/limits.ts'
 
 /** `node docs/generate.ts` writes the marked sections of reference.md from the code; a test fails where they are stale. */
 
@@ -43,22 +43,6 @@ const SETTING_MEANINGS: Record<string, string> = {
   'quarantine.seconds': 'how long a function that took a process down is not run, s; doubled each time',
   'quarantine.mostSeconds': 'the longest that this gets, s',
   'guard.rssMb': 'resident memory from which a worker or cell is replaced',
-  'limits.cpuMs': 'see [Limits](#limits)',
-  'limits.startMs': 'see [Limits](#limits)',
-  'limits.wallMs': 'see [Limits](#limits)',
-  'limits.memoryMb': 'see [Limits](#limits)',
-  'limits.subrequests': 'see [Limits](#limits)',
-  'limits.subrequestsAtOnce': 'see [Limits](#limits)',
-  'limits.concurrency': 'see [Limits](#limits)',
-  'limits.timers': 'see [Limits](#limits)',
-  'limits.logBytes': 'see [Limits](#limits)',
-  'limits.bodyBytes': 'see [Limits](#limits)',
-  'limits.bundleBytes': 'see [Limits](#limits)',
-  'ceilings.cpuMs': 'the most that a version may ask for',
-  'ceilings.wallMs': 'the most that a version may ask for',
-  'ceilings.memoryMb': 'the most that a version may ask for',
-  'ceilings.subrequests': 'the most that a version may ask for',
-  'ceilings.concurrency': 'the most that a version may ask for',
   'pool.maxIsolates': 'functions that a worker keeps loaded; the least recently used goes first',
   'pool.maxMemoryMb': 'memory of all of a worker’s isolates together',
   'pool.idleMs': 'an isolate without work for so long is dropped',
@@ -67,7 +51,7 @@ const SETTING_MEANINGS: Record<string, string> = {
   'egress.allow': 'hosts, `*.name`s, addresses or networks, with or without `:port`, that functions may reach beside public ones',
   'egress.deny': 'the same, that functions may not reach',
   tenants:
-    'what holds for single tenants, by name: `{acme: {cordon: paid, placement: cell, inFlight: 500, egress: {allow: [], deny: []}}}`; in the environment as JSON',
+    'what holds for single tenants, by name: `{acme: {cordon: paid, placement: cell, inFlight: 500, egress: {allow: [], deny: []}, ceilings: {cpuMs: 100}}}`; in the environment as JSON',
   'log.level': 'least level that is logged, for the host and for functions’ consoles',
   drainMs: 'how long a drain may take before what is left is cut',
 }
@@ -77,20 +61,6 @@ const COMPUTED_DEFAULTS: Record<string, string> = {
   workers: 'CPU cores',
   store: '`file:` and `store` in `data`',
   'guard.rssMb': '70% of the memory, shared by the workers; 1024 at least',
-}
-
-const LIMIT_MEANINGS: Record<keyof Limits, { what: string; passed: string }> = {
-  cpuMs: { what: 'CPU time of an event, ms', passed: '`cpu_exceeded`; the isolate is replaced' },
-  startMs: { what: 'CPU time of loading the module, ms', passed: 'the upload is refused with `start_failed`' },
-  wallMs: { what: 'wall time of an event, `waitUntil` included, ms', passed: '`timeout`; `request.signal` aborts' },
-  memoryMb: { what: 'heap and external memory, MB', passed: '`memory_exceeded`; the isolate is replaced' },
-  subrequests: { what: 'outbound requests of an event', passed: 'the `fetch` promise rejects' },
-  subrequestsAtOnce: { what: 'outbound requests of an event at the same time', passed: 'further ones wait' },
-  concurrency: { what: 'events in flight, per isolate', passed: 'as many again wait; then `overloaded`' },
-  timers: { what: 'timers at a time', passed: '`setTimeout` throws a QuotaExceededError' },
-  logBytes: { what: 'log of an event, bytes', passed: 'the rest is dropped, and the log says so' },
-  bodyBytes: { what: 'request body, bytes', passed: '`body_too_large`' },
-  bundleBytes: { what: 'bundle with its source map, bytes', passed: 'the upload is refused with `bundle_too_large`' },
 }
 
 const ERROR_MEANINGS: Record<ErrorCode, string> = {
@@ -198,7 +168,7 @@ function ownFlags(command: string, args: ArgDefs): string {
 function configurationTable(): string {
   const defaults = configSchema.parse({}) as Record<string, unknown>
   const rows = SETTINGS.map(({ path, variable, flag, schema }) => {
-    const meaning = SETTING_MEANINGS[path]
+    const meaning = SETTING_MEANINGS[path] ?? limitMeaning(path)
     if (meaning === undefined) throw new Error(`docs/generate.ts says nothing about the setting ${path}`)
     const value = path.split('.').reduce<unknown>((at, part) => (at as Record<string, unknown> | undefined)?.[part], defaults)
     const empty = value === undefined || (Array.isArray(value) && value.length === 0)
@@ -210,19 +180,20 @@ function configurationTable(): string {
   return table(['key', 'variable', 'flag', 'default', 'takes', 'what it is'], rows)
 }
 
+function limitMeaning(path: string): string | undefined {
+  const [group, name] = path.split('.') as [string, LimitName]
+  if (!(name in LIMITS)) return undefined
+  return group === 'limits' ? `${LIMITS[name].what}; see [Limits](#limits)` : 'the most that a version may ask for'
+}
+
 function limitTable(): string {
-  const ceilings: Partial<Record<string, number>> = configSchema.parse({}).ceilings
-  const rows = Object.entries(LIMIT_MEANINGS).map(([name, { what, passed }]) => {
-    const most = ceilings[name]
-    return [
-      code(name),
-      what,
-      String(DEFAULT_LIMITS[name as keyof Limits]),
-      most === undefined ? 'operator only' : `up to ${most}`,
-      passed,
-    ]
+  const rows = LIMIT_NAMES.map((name) => {
+    const { what, unit, min, max, ceiling, passed, code: error, default: fallback }: LimitRule = LIMITS[name]
+    const own = ceiling === undefined ? 'operator only' : `up to ${ceiling}`
+    const outcome = error === undefined ? passed : `${code(error)}; ${passed}`
+    return [code(name), unit === '' ? what : `${what}, ${unit}`, String(fallback), own, `${min} to ${max}`, outcome]
   })
-  return table(['limit', 'of', 'default', 'a version may ask for', 'when passed'], rows)
+  return table(['limit', 'of', 'default', 'a version may ask for', 'an operator may set', 'when passed'], rows)
 }
 
 function errorTable(): string {

@@ -39,6 +39,8 @@ export class Call implements ExchangeObserver {
   deadline = 0
   /** Status of the answer, or the error's code: for the metrics. */
   outcome: number | ErrorCode = 0
+  /** What all header fields of its answer may have, as its instance says. */
+  headerBytes = 0
   /** Characters that it has logged. */
   logged = 0
 
@@ -194,7 +196,7 @@ export class Call implements ExchangeObserver {
   #seal(status: number, headers: string[]): void {
     if (!Number.isInteger(status) || status < 200 || status > 599)
       throw new TypeError(`Status ${status} is not between 200 and 599`)
-    stripOwnHeaders(headers, MOST_ANSWER_HEADERS)
+    stripOwnHeaders(headers, this.headerBytes)
     headers.push('skep-request-id', this.requestId)
   }
 
@@ -205,6 +207,3 @@ export class Call implements ExchangeObserver {
     this.#finished(this)
   }
 }
-
-/** Characters of all fields of an answer's head; proxies in front of a host take far less. */
-const MOST_ANSWER_HEADERS = 131_072

@@ -1,8 +1,8 @@
 import { decodeBundle } from '../bundler/artifact.ts'
-import { tenantSettings } from './config.ts'
+import { ceilingsOf, tenantSettings } from './config.ts'
 import type { Config } from './config.ts'
 import { SkepError } from './errors.ts'
-import type { Limits } from '../sandbox/limits.ts'
+import { limitsOf } from './limit-schemas.ts'
 import type { SandboxFactory, SandboxSpec, StartReport } from '../sandbox/sandbox.ts'
 import type { VersionSettings } from './records.ts'
 
@@ -11,10 +11,10 @@ export async function checkBundle(
   factory: SandboxFactory,
   bytes: Uint8Array,
   settings: VersionSettings,
-  context: { tenant: string; function: string; config: Pick<Config, 'limits' | 'tenants'> },
+  context: { tenant: string; function: string; config: Pick<Config, 'limits' | 'ceilings' | 'tenants'> },
 ): Promise<StartReport> {
   const { tenant, config } = context
-  const limits: Limits = Object.assign({ ...config.limits }, settings.limits)
+  const limits = limitsOf(config.limits, settings.limits, ceilingsOf(config, tenant))
   const { cordon, egress } = tenantSettings(config, tenant)
   const name = `${tenant}/${context.function}`
   const spec: SandboxSpec = {

@@ -139,7 +139,7 @@ function describeIssue(schema: z.ZodType, issue: z.core.$ZodIssue, input: unknow
 }
 
 export function shown(value: unknown): string {
-  return clip(JSON.stringify(value) ?? String(value))
+  return clip(typeof value === 'number' ? String(value) : (JSON.stringify(value) ?? String(value)))
 }
 
 function clip(text: string): string {

@@ -1,11 +1,11 @@
 import { availableParallelism } from 'node:os'
 import { z } from 'zod'
-import { DEFAULT_LIMITS } from '../sandbox/limits.ts'
-import type { Limits } from '../sandbox/limits.ts'
 import { egressMistake } from '../sandbox/operations/egress-entry.ts'
 import type { Egress } from '../sandbox/operations/egress.ts'
 import { CLIENT_LIMITS } from './listener/_limits.ts'
 import { PLACEMENTS } from './placement.ts'
+import { ceilingsSchema, limitsSchema, versionLimitsSchema } from './limit-schemas.ts'
+import type { VersionLimits } from './limit-schemas.ts'
 import { NAME } from './records.ts'
 
 /** The host's settings, from defaults, file, environment and flags: later wins. Unknown keys are errors. */
@@ -16,7 +16,6 @@ const egressEntry = z.string().superRefine((entry, context) => {
   if (message !== '') context.addIssue({ code: 'custom', message })
 })
 const egress = z.strictObject({ allow: z.array(egressEntry).default([]), deny: z.array(egressEntry).default([]) }).prefault({})
-const limit = (fallback: number, max: number) => z.number().positive().max(max).default(fallback)
 
 export const configSchema = z.strictObject({
   /** Of the data port; 0 takes a free one. */
@@ -78,31 +77,9 @@ export const configSchema = z.strictObject({
       rssMb: z.number().min(128).optional(),
     })
     .prefault({}),
-  limits: z
-    .strictObject({
-      cpuMs: limit(DEFAULT_LIMITS.cpuMs, 600_000),
-      startMs: limit(DEFAULT_LIMITS.startMs, 60_000),
-      wallMs: limit(DEFAULT_LIMITS.wallMs, 3_600_000),
-      memoryMb: z.number().min(8).max(4096).default(DEFAULT_LIMITS.memoryMb),
-      subrequests: limit(DEFAULT_LIMITS.subrequests, 10_000),
-      subrequestsAtOnce: limit(DEFAULT_LIMITS.subrequestsAtOnce, 1_000),
-      concurrency: limit(DEFAULT_LIMITS.concurrency, 100_000),
-      timers: limit(DEFAULT_LIMITS.timers, 100_000),
-      logBytes: limit(DEFAULT_LIMITS.logBytes, 16_777_216),
-      bodyBytes: limit(DEFAULT_LIMITS.bodyBytes, 1_099_511_627_776),
-      bundleBytes: limit(DEFAULT_LIMITS.bundleBytes, 104_857_600),
-    } satisfies Record<keyof Limits, z.ZodType>)
-    .prefault({}),
+  limits: limitsSchema.prefault({}),
   /** The most that a version may ask for itself. Asking for more is refused at upload. */
-  ceilings: z
-    .strictObject({
-      cpuMs: limit(30_000, 600_000),
-      wallMs: limit(900_000, 3_600_000),
-      memoryMb: z.number().min(8).max(4096).default(512),
-      subrequests: limit(1_000, 10_000),
-      concurrency: limit(1_000, 100_000),
-    })
-    .prefault({}),
+  ceilings: ceilingsSchema.prefault({}),
   /** How many loaded functions a worker keeps. */
   pool: z
     .strictObject({
@@ -137,6 +114,8 @@ export const configSchema = z.strictObject({
         inFlight: z.int().min(1).max(1_000_000).optional(),
         /** On top of the host's own lists, which win where they deny. */
         egress,
+        /** Instead of the host's own, where they are given. */
+        ceilings: versionLimitsSchema.default({}),
       }),
     )
     .default({}),
@@ -147,12 +126,11 @@ export const configSchema = z.strictObject({
 
 export type Config = z.infer<typeof configSchema>
 export type TenantSettings = Config['tenants'][string]
-export type Ceilings = Config['ceilings']
 /** What a user may write: every key optional. */
 export type ConfigInput = z.input<typeof configSchema>
 
 /** Of a tenant that the operator says nothing about. */
-const ANY_TENANT: TenantSettings = { cordon: 'default', egress: { allow: [], deny: [] } }
+const ANY_TENANT: TenantSettings = { cordon: 'default', egress: { allow: [], deny: [] }, ceilings: {} }
 
 /** The host's lists, and its own ports, as far as they are known before anything listens. */
 export function hostEgress(
@@ -165,4 +143,9 @@ export function hostEgress(
 
 export function tenantSettings(config: Pick<Config, 'tenants'>, tenant: string): TenantSettings {
   return Object.hasOwn(config.tenants, tenant) ? config.tenants[tenant]! : ANY_TENANT
+}
+
+/** The most that a version of the tenant's may ask for. */
+export function ceilingsOf(config: Pick<Config, 'ceilings' | 'tenants'>, tenant: string): VersionLimits {
+  return { ...config.ceilings, ...tenantSettings(config, tenant).ceilings }
 }

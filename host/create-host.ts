@@ -18,8 +18,10 @@ import type { HostEvents } from './host.ts'
 import { listen } from './listener/choose.ts'
 import type { Listener } from './listener/listener.ts'
 import { nodeExchange } from './listener/node.ts'
-import { configSchema } from './config.ts'
+import { ceilingsOf, configSchema } from './config.ts'
 import type { Config, ConfigInput } from './config.ts'
+import { checkCeilings } from './limit-schemas.ts'
+import type { VersionLimits } from './limit-schemas.ts'
 import { createLog, silentLog } from './log.ts'
 import type { Log } from './log.ts'
 import { Counters } from './metrics.ts'
@@ -45,7 +47,7 @@ export interface DeployOptions {
   resolveDir?: string
   hosts?: string[]
   vars?: Record<string, string>
-  limits?: Partial<Record<'cpuMs' | 'wallMs' | 'memoryMb' | 'subrequests' | 'concurrency', number>>
+  limits?: VersionLimits
   nodejs?: boolean
   tag?: string
   /** Default `default`. */
@@ -171,14 +173,9 @@ export class Host extends EventEmitter<HostEvents> implements AsyncDisposable {
     if ((main === undefined) === (code === undefined)) {
       throw new SkepError('invalid_request', 'deploy() takes either main (a file) or code (a text).')
     }
-    for (const [limit, most] of Object.entries(this.#config.ceilings) as [keyof typeof limits, number][]) {
-      const asked = limits[limit]
-      if (asked === undefined || asked <= most) continue
-      const details = { limit, allowed: most }
-      throw new SkepError('invalid_request', `limits.${limit} may be ${most} at most on this host, not ${asked}.`, { details })
-    }
     checkName('tenant', tenant)
     checkName('function', name)
+    checkCeilings(limits, ceilingsOf(this.#config, tenant))
     return { main, code, hosts: hosts.map(checkHostname), tenant, settings: { vars, limits, tag } }
   }
 

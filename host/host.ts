@@ -2,7 +2,6 @@ import { EventEmitter } from 'node:events'
 import { randomBytes } from 'node:crypto'
 import { decodeBundle, hashBytes } from '../bundler/artifact.ts'
 import type { Bundle } from '../bundler/artifact.ts'
-import type { Limits } from '../sandbox/limits.ts'
 import { loopOf, passesIn } from '../sandbox/operations/cdn-loop.ts'
 import type { SandboxFactory, SandboxSpec } from '../sandbox/sandbox.ts'
 import { availableParallelism } from 'node:os'
@@ -12,11 +11,12 @@ import { Call, WHOLE_BODY } from './call.ts'
 import { systemClock } from './clock.ts'
 import type { Clock } from './clock.ts'
 import type { Conduct, ConductRecord } from './conduct.ts'
-import { tenantSettings } from './config.ts'
+import { ceilingsOf, tenantSettings } from './config.ts'
 import type { Config } from './config.ts'
 import { ERRORS, SkepError } from './errors.ts'
 import type { FunctionLog } from './instance.ts'
 import type { Exchange } from './listener/listener.ts'
+import { limitsOf } from './limit-schemas.ts'
 import type { Log } from './log.ts'
 import { loopIdOf, MOST_PASSES } from './loop.ts'
 import type { Counters } from './metrics.ts'
@@ -39,7 +39,7 @@ export interface HostEvents {
 }
 
 export interface HostParts {
-  config: Pick<Config, 'limits' | 'pool' | 'admission' | 'drainMs' | 'tenants'>
+  config: Pick<Config, 'limits' | 'ceilings' | 'pool' | 'admission' | 'drainMs' | 'tenants'>
   store: Store
   factory: SandboxFactory
   /** What is remembered of how functions behave; without it, all are loaded. */
@@ -283,8 +283,7 @@ export class HostCore extends EventEmitter<HostEvents> {
     const bundle = await this.#store.get(bundleKey)
     if (bundle === undefined || bundle === 'unchanged') throw corrupt(bundleKey, 'is missing')
     if (hashBytes(bundle.bytes) !== record.bundle) throw corrupt(bundleKey, 'does not have the content that its name says')
-    const limits: Limits = { ...this.#config.limits }
-    Object.assign(limits, record.settings.limits)
+    const limits = limitsOf(this.#config.limits, record.settings.limits, ceilingsOf(this.#config, tenant))
     const { cordon, egress, placement } = tenantSettings(this.#config, tenant)
     const strictest = stricter(placement ?? 'inline', record.settings.placement)
     const decoded = decodeStored(bundleKey, bundle.bytes)

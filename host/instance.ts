@@ -296,6 +296,7 @@ export class Instance implements SandboxObserver, CallRunner {
     call.event = event
     call.phase = 'running'
     call.deadline = deadline
+    call.headerBytes = this.#limits.headerBytes
     const { method, url, headers, bodyLength } = call.exchange
     if (call.whole !== null) {
       batch.push(Submit.fetch, event, call.requestId, method, url, headers, BodyKind.whole, call.whole)

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { SkepError } from './errors.ts'
-import type { Limits } from '../sandbox/limits.ts'
+import { versionLimitsSchema } from './limit-schemas.ts'
 
 /** The small JSON records of the store, and the names they may have. What was stored by others is read with suspicion. */
 
@@ -67,17 +67,9 @@ export const functionRecord = z.object({
 export type FunctionRecord = z.infer<typeof functionRecord>
 export const HISTORY = 100
 
-/** No operator's ceiling is above these; a timer set beyond its range fires at once, and half an event never ends. */
-const limits = z.strictObject({
-  cpuMs: z.number().positive().max(600_000).optional(),
-  wallMs: z.number().positive().max(3_600_000).optional(),
-  memoryMb: z.number().min(8).max(4096).optional(),
-  subrequests: z.int().positive().max(10_000).optional(),
-  concurrency: z.int().positive().max(100_000).optional(),
-} satisfies Partial<Record<keyof Limits, z.ZodType>>)
 export const versionSettings = z.strictObject({
   vars: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/), z.string()).default({}),
-  limits: limits.default({}),
+  limits: versionLimitsSchema.default({}),
   /** Where it is to run at least: it may ask to be kept further from others than the host would keep it. */
   placement: z.enum(['cell', 'solo']).optional(),
   /** A word of the author's own for this version. */

@@ -34,13 +34,14 @@ export class EnforcedLimits implements LimitEnforcer {
   readonly #budget: Budget
   readonly #gauge: MemoryGauge
   #loading = true
-  /** Highest reading at rest, ms. A reading is ahead while the isolate has not quite come to rest, and falls back later. */
+  /** The last reading after an entry, ms: all that was used is charged, reported or to be reported. */
   #cpuMs = 0
   /** What it was when the bundle began to load. */
   #startedAt = 0
   #unreportedMs = 0
-  entryMs = 0
   #enteredAt = 0
+  /** What it was when the entry was made. */
+  #enteredMs = 0
   #timeoutMs = 0
   #overdue = false
 
@@ -49,6 +50,10 @@ export class EnforcedLimits implements LimitEnforcer {
     this.#budget = new Budget(limits)
     this.#gauge = new MemoryGauge(limits.memoryMb)
     this.heapMb = heapMbFor(limits.memoryMb)
+  }
+
+  get entryMs(): number {
+    return Math.max(0, this.#cpuMs - this.#enteredMs)
   }
 
   get live(): number {
@@ -87,6 +92,7 @@ export class EnforcedLimits implements LimitEnforcer {
 
   enter(now: number): number {
     this.#enteredAt = now
+    this.#enteredMs = this.#cpuMs
     this.#overdue = false
     // The limit is of CPU time and this one of wall time: on a busy machine they differ, and nobody should pay for that.
     this.#timeoutMs = 2 * this.#limitMs + 20
@@ -105,9 +111,8 @@ export class EnforcedLimits implements LimitEnforcer {
   }
 
   leave(cpuMs: number): Breach | undefined {
-    const used = Math.max(0, cpuMs - this.#cpuMs)
-    this.entryMs = used
-    this.#cpuMs += used
+    const used = cpuMs - this.#cpuMs
+    this.#cpuMs = cpuMs
     if (this.#loading) return this.#cpuMs - this.#startedAt <= this.#limits.startMs ? undefined : this.stopped('timeout')
     this.#unreportedMs += used
     return this.#budget.spend(used) ? undefined : this.stopped('timeout')
@@ -129,15 +134,16 @@ export class EnforcedLimits implements LimitEnforcer {
   }
 
   collected(cpuMs: number): void {
-    const used = Math.max(0, cpuMs - this.#cpuMs)
-    this.#cpuMs += used
+    const used = cpuMs - this.#cpuMs
+    this.#cpuMs = cpuMs
     if (this.#loading) this.#startedAt += used
     else this.#unreportedMs += used
   }
 
   report(): RunReport {
-    const cpuMs = this.#unreportedMs
-    this.#unreportedMs = 0
+    // What turned out to be less than was reported is made up for by the next.
+    const cpuMs = Math.max(0, this.#unreportedMs)
+    this.#unreportedMs -= cpuMs
     return { cpuMs, memoryBytes: this.#gauge.bytes }
   }
 

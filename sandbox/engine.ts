@@ -162,9 +162,15 @@ class V8Isolate {
     return this.#run(() => this.#collect.apply(undefined, [COLLECT_BYTES], { timeout: timeoutMs }))
   }
 
-  /** CPU time that it has used so far, ms. */
+  /** CPU time that it has used so far, ms. While it runs, and until its thread has left it, the time that passed counts. */
   get cpuMs(): number {
     return this.#isolate.isDisposed ? 0 : Number(this.#isolate.cpuTime) / 1e6
+  }
+
+  /** The same, exactly. Only while it is at rest: it waits for a running isolate. */
+  restedCpuMs(): number {
+    this.memoryBytes()
+    return this.cpuMs
   }
 
   /** Bytes in use: garbage, memory outside the heap and what only the guest knows of included. Only while it is at rest: it waits for a running isolate. */

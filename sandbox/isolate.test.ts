@@ -3,9 +3,10 @@ import { suite, test } from 'node:test'
 import { fetchMessage, Probe } from '../test/sandbox/probe.ts'
 import { EnforcedLimits } from './enforced-limits.ts'
 import { IsolateSandbox } from './isolate.ts'
+import { Lanes } from './lanes.ts'
 import type { LimitEnforcer } from './limit-enforcer.ts'
-import { EgressRules } from './operations/egress.ts'
-import { Emit } from './protocol.ts'
+import { Network } from './operations/network.ts'
+import { Emit, Submit } from './protocol.ts'
 import type { Sandbox, SandboxFactory, Taint } from './sandbox.ts'
 import { FakeEngine } from './test-support/engine.ts'
 import { RecordingLimits, TrippingLimits } from './test-support/limits.ts'
@@ -14,9 +15,9 @@ import { RecordingLimits, TrippingLimits } from './test-support/limits.ts'
 async function open(limits: LimitEnforcer = new RecordingLimits()) {
   const engine = new FakeEngine()
   const taints: Taint[] = []
-  const egress = new EgressRules({ allow: [], deny: [] })
+  const network = new Network({ allow: [], deny: [] })
   const context = {
-    ...{ engine, egress, live: new Set<Sandbox>(), createLimits: () => limits },
+    ...{ engine, network, lanes: new Lanes(2), live: new Set<Sandbox>(), createLimits: () => limits },
     tainted: (taint: Taint) => void taints.push(taint),
   }
   const factory: SandboxFactory = {
@@ -68,7 +69,7 @@ suite('an isolate’s sandbox and what enforces its limits', () => {
     probe.send('/', { event: 3 })
     limits.next.leave = BREACH
     await isolate.end()
-    assert.deepEqual(probe.failures, [{ ...BREACH, notBegun: [3] }])
+    assert.deepEqual(probe.failures, [{ ...BREACH, notBegun: [3], cpuMs: 0 }])
     assert.ok(isolate.isDisposed)
   })
 
@@ -83,7 +84,7 @@ suite('an isolate’s sandbox and what enforces its limits', () => {
     limits.next.memory = ['collect', { code: 'memory_exceeded', message: 'full' }]
     await enter(1)
     await isolate.end()
-    assert.deepEqual(probe.failures, [{ code: 'memory_exceeded', message: 'full', notBegun: [] }])
+    assert.deepEqual(probe.failures, [{ code: 'memory_exceeded', message: 'full', notBegun: [], cpuMs: 0 }])
   })
 
   for (const [kind, code] of [
@@ -109,7 +110,8 @@ suite('an isolate’s sandbox and what enforces its limits', () => {
     await enter(3)
     const { code, notBegun } = await probe.failure()
     assert.deepEqual([code, notBegun], ['cpu_exceeded', [2, 3]])
-    // V8 says so itself some seconds later.
+    // It is looked whether it ends with its isolate. V8 says so itself some seconds later.
+    await new Promise(setImmediate)
     isolate.options.onCatastrophicError('Script failed to terminate')
     assert.deepEqual(taints, [{ name: 'test/function', version: '1'.repeat(16), kind: 'unstoppable', message: 'too much' }])
   })
@@ -181,6 +183,19 @@ suite('an isolate’s sandbox and what enforces its limits', () => {
     assert.deepEqual(reported, [10, 20, 0, 0, 6])
   })
 
+  test('a reading ahead of the CPU time is no breach: the exact one is asked for', async () => {
+    const { probe, isolate, enter } = await open(new EnforcedLimits({ cpuMs: 100, startMs: 100, wallMs: 10_000, memoryMb: 64 }))
+    await enter(1)
+    isolate.cpuMs = 500
+    isolate.restedMs = 60
+    await isolate.end()
+    assert.deepEqual([probe.failures, probe.reports.at(-1)!.cpuMs], [[], 60])
+    probe.sandbox.dispatch([Submit.credit, 1, 1])
+    isolate.cpuMs = isolate.restedMs = 101
+    await isolate.end()
+    assert.equal((await probe.failure()).code, 'cpu_exceeded')
+  })
+
   test('an event pays for all of its entries, and for no other’s', async () => {
     const { probe, isolate, enter } = await open(new EnforcedLimits({ cpuMs: 100, startMs: 100, wallMs: 10_000, memoryMb: 64 }))
     for (let i = 1; i <= 5; i++) {
@@ -193,7 +208,7 @@ suite('an isolate’s sandbox and what enforces its limits', () => {
     await enter(1)
     isolate.cpuMs += 60
     await isolate.end()
-    probe.sandbox.dispatch([6, 1, 1])
+    probe.sandbox.dispatch([Submit.credit, 1, 1])
     isolate.cpuMs += 60
     await isolate.end()
     assert.equal((await probe.failure()).code, 'cpu_exceeded')

@@ -59,7 +59,11 @@ export interface LimitEnforcer {
    */
   watch(cpuMs: number, now: number): number | Breach
 
-  /** The entry has ended by itself. `cpuMs`: all that the isolate has used, read at rest. A breach ends the sandbox. */
+  /**
+   * The entry has ended by itself. `cpuMs`: all that the isolate has used. V8's thread may still be leaving it, and the
+   * reading be ahead by what that thread waited: upon a breach this is called once more, with a reading that is exact. A
+   * second breach ends the sandbox. A reading that is lower than the one before corrects it.
+   */
   leave(cpuMs: number): Breach | undefined
 
   /** CPU time of the entry that `leave` was told of last, ms. */

@@ -39,7 +39,7 @@ export default {
       case '/text': return 'no Response'
       case '/error-response': return Response.error()
       case '/spin': for (;;);
-      case '/grow': { const list = []; for (;;) list.push(new Array(10_000).fill(list.length)) }
+      case '/grow': for (const list = []; ; await new Promise((resolve) => setTimeout(resolve))) list.push(new Array(100_000).fill(list.length))
       case '/never': return new Promise(() => {})
       case '/slow': await new Promise((resolve) => setTimeout(resolve, 1_500)); return new Response('slow')
       case '/upload': return new Response(String((await request.arrayBuffer()).byteLength))

@@ -163,6 +163,9 @@ test('a deploy that is refused changes nothing', async (t) => {
     ['b', { code, limits: { memoryMb: 1_000 } }, 'invalid_request'],
     ['b', { code, limits: { concurrency: 0.5 } }, 'invalid_request'],
     ['b', { code, limits: { cpu: 1 } }, 'invalid_request'],
+    ['b', { code, limits: { cpuMs: NaN } }, 'invalid_request'],
+    ['b', { code, limits: { cpuMs: Infinity } }, 'invalid_request'],
+    ['b', { code, limits: { cpuMs: '50' } }, 'invalid_request'],
     ['b', { code, vars: { A: 1 } }, 'invalid_request'],
   ]
   for (const [name, options, expected] of refused)

@@ -44,7 +44,9 @@ suite('a run that may send to loopback only', { skip: skipUnless(noNamespace) },
   })
 
   test('the tests of outbound requests, which have to do with every address there is, send nothing', () => {
-    const files = ['connect', 'egress', 'fetch', 'network', 'operations', 'request'].map((name) => `sandbox/operations/${name}.test.ts`)
+    const files = ['connect', 'egress', 'fetch', 'network', 'operations', 'request'].map(
+      (name) => `sandbox/operations/${name}.test.ts`,
+    )
     const { status, text } = guarded(process.execPath, '--test', ...files)
     assert.equal(status, 0, text)
     assert.match(text, /pass \d\d/)

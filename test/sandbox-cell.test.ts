@@ -27,7 +27,7 @@ async function untilGone(pid: number): Promise<void> {
   while (isAlive(pid)) await new Promise((resolve) => setTimeout(resolve, 10))
 }
 
-suite('a cell', { timeout: 60_000 }, () => {
+suite('a cell', { timeout: 180_000 }, () => {
   let factory: CellFactory
   before(() => {
     factory = new CellFactory({ egress, log: silentLog() })

@@ -1,6 +1,16 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import type { ApiApp, ApiOptions } from '../app.ts'
+import { DEFAULT_CEILINGS, LIMIT_NAMES, LIMITS, pick } from '../../sandbox/limits.ts'
+import type { LimitRule, VersionLimitName } from '../../sandbox/limits.ts'
 import * as schemas from '../schemas.ts'
+
+const numbers = z.record(z.string(), z.number())
+const limitDetails = z.object({
+  ...{ default: z.number(), value: z.number(), min: z.number(), max: z.number(), unit: z.string(), whole: z.boolean() },
+  /** null: the operator's alone. */
+  ceiling: z.number().nullable(),
+  ...{ what: z.string(), passed: z.string(), code: z.string().nullable() },
+})
 
 const limits = createRoute({
   method: 'get',
@@ -10,8 +20,8 @@ const limits = createRoute({
   request: { query: schemas.tenantQuery },
   responses: {
     200: schemas.json(
-      z.object({ limits: z.record(z.string(), z.number()), ceilings: z.record(z.string(), z.number()) }),
-      'Limits',
+      z.object({ limits: numbers, ceilings: numbers, details: z.record(z.string(), limitDetails) }),
+      'Limits by name: what holds, the most that a version may ask for, and each in detail',
     ),
     ...schemas.failures,
   },
@@ -45,7 +55,15 @@ const metrics = createRoute({
 })
 
 export function addHostRoutes(app: ApiApp, options: ApiOptions): void {
-  app.openapi(limits, (context) => context.json({ limits: { ...options.limits }, ceilings: { ...options.ceilings } }, 200))
+  app.openapi(limits, (context) => {
+    const ceilings = options.ceilings?.(context.get('tenant')) ?? DEFAULT_CEILINGS
+    const details = pick(LIMIT_NAMES, (name) => {
+      const rule: LimitRule = LIMITS[name]
+      const ceiling = ceilings[name as VersionLimitName] ?? rule.ceiling ?? null
+      return { ...rule, value: options.limits[name], ceiling, code: rule.code ?? null }
+    })
+    return context.json({ limits: { ...options.limits }, ceilings: { ...ceilings } as Record<string, number>, details }, 200)
+  })
   app.openapi(status, async (context) => {
     const all = await options.status()
     const seen = context.get('token').tenant === '*' ? all : { dataPort: all.dataPort }

@@ -1,7 +1,6 @@
 import { createRoute, z } from '@hono/zod-openapi'
-import { SkepError } from '../../host/errors.ts'
+import { checkCeilings } from '../../host/limit-schemas.ts'
 import { checkName } from '../../host/records.ts'
-import type { VersionSettings } from '../../host/records.ts'
 import type { ApiApp, ApiOptions } from '../app.ts'
 import { actor } from '../auth.ts'
 import * as schemas from '../schemas.ts'
@@ -56,7 +55,7 @@ export function addVersionRoutes(app: ApiApp, options: ApiOptions): void {
     const tenant = context.get('tenant')
     const name = checkName('function', context.req.valid('param').name)
     const { bytes, settings } = await readUpload(context.req.raw, options.limits.bundleBytes)
-    checkCeilings(settings, options.ceilings ?? {})
+    checkCeilings(settings.limits, options.ceilings?.(tenant) ?? {})
     const began = new Date().toISOString()
     const report = await options.check(bytes, settings, { tenant, function: name })
     const version = await registry.addVersion(tenant, name, { bytes, settings, report, by: actor(context) })
@@ -71,14 +70,4 @@ export function addVersionRoutes(app: ApiApp, options: ApiOptions): void {
     const { name, id } = context.req.valid('param')
     return context.json(await registry.version(context.get('tenant'), name, id), 200)
   })
-}
-
-function checkCeilings(settings: VersionSettings, ceilings: NonNullable<ApiOptions['ceilings']>): void {
-  for (const [limit, most] of Object.entries(ceilings) as [keyof VersionSettings['limits'], number | undefined][]) {
-    const asked = settings.limits[limit]
-    if (asked === undefined || most === undefined || asked <= most) continue
-    throw new SkepError('invalid_request', `limits.${limit} may be ${most} at most on this host, not ${asked}.`, {
-      details: { limit, allowed: most },
-    })
-  }
 }

@@ -345,16 +345,16 @@ suite('what servers answer', () => {
 
   test('an upload that nobody reads takes what it was given room for, and is cut', async (t) => {
     const parts = open(t)
-    let socket!: Socket
+    const connected = Promise.withResolvers<Socket>()
     const origin = await listen(
       t,
-      createServer((connected) => (socket = connected).pause()),
+      createServer((connection) => connected.resolve(connection.pause())),
     )
     const fetched = new Fetched(parts, origin, true, { method: 'POST', streamed: true })
     let sent = 0
     while (sent < INITIAL_CREDIT && fetched.fetch.chunk(new Uint8Array(65_536))) sent += 65_536
     assert.equal(sent, INITIAL_CREDIT)
-    while (socket === undefined) await new Promise((resolve) => setImmediate(resolve))
+    const socket = await connected.promise
     const closing = new Promise((resolve) => socket.on('close', resolve))
     fetched.fetch.cancel()
     socket.resume()

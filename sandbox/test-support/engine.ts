@@ -6,10 +6,14 @@ import type { Batch } from '../protocol.ts'
 export class FakeIsolate implements EngineIsolate {
   readonly options: IsolateOptions
   cpuMs = 0
+  /** What it says once it is at rest, when that differs. */
+  restedMs: number | undefined
   begun = 0
   bytes = 0
   collections = 0
   isDisposed = false
+  /** Whether what runs ends once it is disposed of. */
+  stops = false
   readonly batches: Batch[] = []
   #emit!: (batch: Batch) => void
   #end: ((outcome: RunOutcome) => void) | undefined
@@ -39,6 +43,14 @@ export class FakeIsolate implements EngineIsolate {
   async collect(): Promise<RunOutcome> {
     this.collections++
     return { kind: 'ok' }
+  }
+
+  async comesToRest(): Promise<boolean> {
+    return this.stops
+  }
+
+  restedCpuMs(): number {
+    return this.restedMs ?? this.cpuMs
   }
 
   memoryBytes(): number {

@@ -6,6 +6,7 @@ export class RecordingLimits implements LimitEnforcer {
   readonly heapMb = 64
   readonly graceMs: number = 1_000_000
   readonly calls: [name: string, ...values: unknown[]][] = []
+  readonly entryMs = 0
   readonly #live = new Set<number>()
 
   get live(): number {
@@ -15,6 +16,10 @@ export class RecordingLimits implements LimitEnforcer {
   /** Names of the calls so far. */
   get names(): string[] {
     return this.calls.map(([name]) => name)
+  }
+
+  isLive(event: number): boolean {
+    return this.#live.has(event)
   }
 
   starting(cpuMs: number): void {
@@ -81,9 +86,14 @@ export class RecordingLimits implements LimitEnforcer {
     this.calls.push(['report'])
     return { cpuMs: 0, memoryBytes: 0 }
   }
+
+  ended(cpuMs: number): number {
+    this.calls.push(['ended', cpuMs])
+    return 0
+  }
 }
 
-/** Limits that trip when a test says so: each answer is given once, at the next occasion after the start. */
+/** Limits that trip when a test says so: at the next occasion after the start. */
 export class TrippingLimits extends RecordingLimits {
   override readonly graceMs = -999_999
   next: { watch?: Breach; leave?: Breach; memory?: MemoryVerdict[] } = {}
@@ -97,9 +107,7 @@ export class TrippingLimits extends RecordingLimits {
 
   override leave(cpuMs: number): Breach | undefined {
     super.leave(cpuMs)
-    const { leave } = this.next
-    delete this.next.leave
-    return leave
+    return this.next.leave
   }
 
   override memory(bytes: number, now: number, collected: boolean): MemoryVerdict {

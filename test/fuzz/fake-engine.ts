@@ -51,6 +51,10 @@ export class FakeIsolate implements EngineIsolate {
     return true
   }
 
+  restedCpuMs(): number {
+    return this.cpuMs
+  }
+
   memoryBytes(): number {
     return 1_000_000
   }

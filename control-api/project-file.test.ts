@@ -94,3 +94,29 @@ test('values of the wrong kind, bad names and bad hostnames', () => {
   assert.match(mistakes('functions: {}')[0]!, /functions has no function/)
   assert.match(mistakes('functions:\n  a: [\n')[0]!, /^skep.yaml:\d+:\d+: /)
 })
+
+test('aliases that lead nowhere, into themselves or to too much, and nesting without end, are mistakes', () => {
+  const laughs = Array.from(
+    { length: 12 },
+    (_, i) =>
+      `  a${i}: &a${i} [${
+        i === 0
+          ? 'x'
+          : Array(9)
+              .fill(`*a${i - 1}`)
+              .join()
+      }]`,
+  )
+  const bad: [string, RegExp][] = [
+    ['functions: *nothing\n', /skep\.yaml: .*alias/],
+    ['functions: &a [*a]\n', /within what it stands for/],
+    [`functions:\n${laughs.join('\n')}\n`, /Excessive alias count/],
+    [`functions: ${'['.repeat(200)}${']'.repeat(200)}\n`, /more than 50 levels deep/],
+    [`functions: ${'{a: '.repeat(20_000)}`, /skep\.yaml/],
+  ]
+  for (const [text, expected] of bad) assert.match(mistakes(text)[0]!, expected)
+  const many = mistakes(`functions:\n  a:\n    main: x\n${Array.from({ length: 500 }, (_, i) => `    k${i}: 1`).join('\n')}\n`)
+  assert.deepEqual([many.length, many.at(-1)], [51, '… and more.'])
+  const same = 'functions:\n  a: &a { main: x }\n  b: *a\n'
+  assert.deepEqual(parse(same).map(({ name, main }) => name + main), ['ax', 'bx']) // prettier-ignore
+})

@@ -288,6 +288,8 @@ export class Supervisor {
   }
 
   #startLater(pause: number): void {
+    // A replacement that was on its way when the host began to close: nobody would drain the next one.
+    if (this.#closing) return
     const timer = setTimeout(() => {
       this.#restartTimers.delete(timer)
       this.#startMember().catch((error: unknown) => {

@@ -133,3 +133,16 @@ test('one wrong field is enough, and nothing makes the checker throw', () => {
   ])
     assert.notEqual(checkBatch(value), '')
 })
+
+test('what stands where a type should is not asked for its name', () => {
+  for (const type of [
+    { toString: null, valueOf: 5 },
+    Object.create(null),
+    Object.assign([], { length: 2 ** 32 - 1 }),
+    ['1'],
+    '1',
+    1n,
+  ])
+    // prettier-ignore
+    assert.equal(checkBatch([type, 1, 200, [], null]), 'a message of an unknown type')
+})

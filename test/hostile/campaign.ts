@@ -42,6 +42,8 @@ export interface CampaignOptions {
   quietMs: number
   /** Called after each attack. */
   told?: (result: Result) => void
+  /** Called after each group. */
+  passed?: (group: string, seconds: number) => void
 }
 
 /** Why a worker may be replaced. */
@@ -74,8 +76,10 @@ export async function runCampaign(options: CampaignOptions): Promise<Report> {
     await sleep(options.quietMs)
     report.quiet = await victim.period()
     for (const group of chosen) {
+      const start = performance.now()
       await Promise.race([attack(scene, group, report, options.told), ended])
       report.attacked[group.name] = await victim.period()
+      options.passed?.(group.name, (performance.now() - start) / 1000)
     }
     judgeVictim(report)
     await judgeHost(scene, report)

@@ -2,4 +2,4 @@
 import { test } from 'node:test'
 import { campaign } from './judge.ts'
 
-test('attacks on memory and processes, in cells', { timeout: 175_000 }, () => campaign('cell', ['memory', 'uninterruptible']))
+test('attacks on memory and processes, in cells', { timeout: 175_000 }, (t) => campaign(t, 'cell', ['memory', 'uninterruptible']))

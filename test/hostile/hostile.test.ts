@@ -15,6 +15,6 @@ test('there are at least 150 attacks, no two of a group have one name, and sever
   assert.ok(count >= 150, String(count))
 })
 
-test('attacks on tenants, answers, requests and modules', { timeout: 175_000 }, () =>
-  campaign('default', ['clock', 'escape', 'leak', 'outbound', 'response', 'protocol', 'module']),
+test('attacks on tenants, answers, requests, modules and lives', { timeout: 175_000 }, (t) =>
+  campaign(t, 'default', ['clock', 'escape', 'leak', 'outbound', 'response', 'protocol', 'module', 'lifecycle']),
 )

@@ -45,6 +45,7 @@ async function here(): Promise<boolean> {
       rate: Number(values.rate),
       quietMs: Number(values['quiet-seconds']) * 1000,
       ...(values.groups === undefined ? {} : { groups: values.groups.split(',') }),
+      passed: (group, seconds) => console.error(`${group}: ${seconds.toFixed(1)} s`),
       told: ({ group, name, problem, expected }) => {
         if (problem !== '' && !values.json) console.log(`FAIL ${group}: ${name}: expected ${expected}; ${problem}`)
       },
@@ -73,4 +74,7 @@ if (process.env[LOOPBACK_ONLY] === undefined && mayUnshare()) {
   })
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => child.kill(signal))
   child.once('exit', (code) => process.exit(code ?? 1))
-} else process.exitCode = (await here()) ? 0 : 1
+} else {
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => process.exit(1))
+  process.exitCode = (await here()) ? 0 : 1
+}

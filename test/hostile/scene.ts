@@ -52,6 +52,8 @@ export class Scene {
       SKEP_EGRESS_ALLOW: originOf(outside).slice('http://'.length),
     }
     const served = await startServed({ ...options, env })
+    // Its own children end with it.
+    process.once('exit', () => served.process.kill('SIGKILL'))
     const token = (await readFile(join(options.data, 'admin-token'), 'utf8')).trim()
     return new Scene(served, outside, token)
   }

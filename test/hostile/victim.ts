@@ -34,6 +34,7 @@ export class Victim {
     this.#child = spawn(process.execPath, [join(import.meta.dirname, 'victim.child.ts'), String(port), String(rate)], {
       stdio: ['pipe', 'pipe', 'inherit'],
     })
+    process.once('exit', () => this.#child.kill('SIGKILL'))
     this.#lines = createInterface({ input: this.#child.stdout! })
     this.#lines.on('line', (line) => this.#waiting.shift()?.(line))
   }

@@ -32,8 +32,12 @@ import { openStore } from './store/open.ts'
 import type { Store } from './store/store.ts'
 import { WebExchange } from './web-exchange.ts'
 
+/** What only `skep serve` has: ports, processes that listen. */
+type ServeSetting = 'port' | 'api' | 'workers' | 'address' | 'tls'
+const hostOptions = configSchema.omit({ port: true, api: true, workers: true, address: true, tls: true })
+
 /** The host's settings of contract and configuration file; all optional. `placement` defaults to `cell` here. */
-export interface HostOptions extends Omit<ConfigInput, 'log' | 'port' | 'api' | 'workers' | 'address' | 'tls'> {
+export interface HostOptions extends Omit<ConfigInput, 'log' | ServeSetting> {
   /** A pino logger, or a level; default: silent. Listen to `log` events for functions' own lines. */
   log?: Log | { level: 'debug' | 'info' | 'warn' | 'error' }
 }
@@ -257,8 +261,8 @@ export function toNodeHandler(host: Host): (req: IncomingMessage, res: ServerRes
 }
 
 function checkOptions(options: ConfigInput): Config {
-  const parsed = configSchema.safeParse(options)
-  if (parsed.success) return parsed.data
+  const parsed = hostOptions.safeParse(options)
+  if (parsed.success) return configSchema.parse(options)
   throw new SkepError('invalid_config', `createHost(): ${problemsOf(parsed.error)}`)
 }
 

@@ -366,7 +366,7 @@ export class IsolateSandbox implements Sandbox {
       const type = events[at] as number
       if (type === Emit.failed) events[at + 4] = this.#mapStack(events[at + 4] as string)
       else if (type === Emit.log && events[at + 2] === 'error') events[at + 3] = this.#mapStack(events[at + 3] as string)
-      else if (type === Emit.chunk) this.#limits.carried((events[at + 2] as Uint8Array).byteLength)
+      else if (type === Emit.chunk) this.#limits.carried((events[at + 2] as Uint8Array | string).length)
       else if (type === Emit.done) {
         this.#limits.eventEnded(events[at + 1] as number)
         this.#operations.eventEnded(events[at + 1] as number, this.#limits.live)

@@ -9,7 +9,6 @@ import type { Sandbox, SandboxObserver, SandboxSpec, Taint } from '../sandbox/sa
 import { CellSandbox } from './cell-sandbox.ts'
 import { childCommand, offerToKernel } from './child-command.ts'
 import { childEnvironment } from './child-env.ts'
-import type { Clock } from './clock.ts'
 import { Heartbeat } from './heartbeat.ts'
 import type { Log } from './log.ts'
 
@@ -35,7 +34,6 @@ export interface CellOptions {
   /** Those that its isolates may fill. */
   cores: number
   log: Log
-  clock: Clock
   /** Runs at a lower priority of the operating system. */
   gentle: boolean
   /** Resident bytes from which it gives up what is largest, and from which it is replaced. */
@@ -162,7 +160,6 @@ export class Cell {
     this.#heart = new Heartbeat({
       beat: () => this.#send({ type: 'ping' }),
       hung: (seconds) => this.#hung(child, seconds),
-      clock: this.#options.clock,
     })
     for (const message of this.#unsent.splice(0)) this.#channel.send(message)
   }

@@ -26,6 +26,7 @@ export interface CellFactoryOptions {
   cores?: number
   maxIsolates?: number
   memory?: { soft: number; hard: number }
+  /** By which it knows how long a cell has held nothing. */
   clock?: Clock
   tainted?: (taint: Taint) => void
   overMemory?: (largest: { name: string; version: string } | undefined) => void
@@ -107,7 +108,7 @@ export class CellFactory implements SandboxFactory {
     const { egress, log, gentle = false, cores = availableParallelism(), tainted, overMemory } = this.#options
     const { memory = { soft: Infinity, hard: Infinity } } = this.#options
     const pauseMs = this.#failedStarts === 0 ? 0 : Math.min(PAUSE_MOST, PAUSE_FIRST * 2 ** (this.#failedStarts - 1))
-    const cell: Cell = new Cell({ egress, cores, log, gentle, memory, clock: this.#clock }, pauseMs, {
+    const cell: Cell = new Cell({ egress, cores, log, gentle, memory }, pauseMs, {
       gone: (proven) => {
         this.#cells.delete(cell)
         this.#clock.clearTimeout(this.#idle.get(cell))

@@ -102,7 +102,7 @@ test('clean events are reported in batches', async (t) => {
   const mirror = new ConductMirror((message) => sent.push(message))
   for (let count = 0; count < 100; count++) mirror.ran(NAME, '1', 1, 0.5)
   assert.deepEqual(sent, [])
-  t.mock.timers.tick(250)
+  t.mock.timers.tick(100)
   assert.deepEqual(sent, [{ type: 'ran', reports: [{ name: NAME, version: '1', clean: 100, cpuMs: 50 }] }])
 })
 

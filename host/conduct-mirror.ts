@@ -29,7 +29,7 @@ interface Known {
 /** One that was forgotten is asked for again. */
 const MOST_KNOWN = 20_000
 /** Between an event that ended well and the report of it, ms. */
-const REPORT_EVERY = 250
+const REPORT_EVERY = 100
 /** Until the keeper's word comes: what an offence like this is followed by at least, ms. */
 const AT_ONCE = 5_000
 /** An asker waits so long for the keeper, ms, and goes on as with a version that nobody knows. */

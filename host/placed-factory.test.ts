@@ -68,6 +68,7 @@ test('a trusted function is inline, and its events are counted there', () => {
   inline.last.emit(Emit.done, 1)
   inline.last.settle({ cpuMs: 1 })
   assert.deepEqual(observer.heard, ['emit', 'settled'])
+  sandbox.dispose()
   assert.equal(book.recordsOf('acme/f').length, 1)
 })
 

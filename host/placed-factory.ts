@@ -12,6 +12,9 @@ import type { CellKind, Place, Placement } from './placement.ts'
 /** Processes for single versions, in each process that has cells. Suspects beyond share one; others have to wait. */
 const MOST_SOLO = 8
 
+/** Between events that ended well and the report of them, ms: a report costs as much as a small event. */
+const REPORT_EVERY = 100
+
 /** Between two words of who is at work, ms. */
 const ACTIVE_EVERY = 250
 
@@ -43,6 +46,8 @@ export class PlacedFactory implements SandboxFactory {
   readonly #active = new Set<PlacedSandbox>()
   #lastActive = ''
   #timer: NodeJS.Timeout | undefined
+  readonly #unreported = new Set<PlacedSandbox>()
+  #reportTimer: NodeJS.Timeout | undefined
   #closed = false
 
   constructor(options: PlacedFactoryOptions) {
@@ -89,6 +94,8 @@ export class PlacedFactory implements SandboxFactory {
   async close(): Promise<void> {
     this.#closed = true
     clearTimeout(this.#timer)
+    clearTimeout(this.#reportTimer)
+    this.#report()
     await Promise.all([...this.#groups.values()].map(({ cells }) => cells.close()))
     await this.#options.inline?.close()
   }
@@ -109,6 +116,18 @@ export class PlacedFactory implements SandboxFactory {
     if (sandbox.place.kind !== 'inline' || this.#options.active === undefined) return
     this.#active.add(sandbox)
     if (this.#timer === undefined) this.#tellActive()
+  }
+
+  /** A sandbox's word, after which it is asked in a moment. */
+  ran(sandbox: PlacedSandbox): void {
+    this.#unreported.add(sandbox)
+    this.#reportTimer ??= setTimeout(() => this.#report(), REPORT_EVERY).unref()
+  }
+
+  #report(): void {
+    this.#reportTimer = undefined
+    for (const sandbox of this.#unreported) sandbox.report()
+    this.#unreported.clear()
   }
 
   ended(sandbox: PlacedSandbox): void {

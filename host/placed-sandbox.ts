@@ -17,6 +17,8 @@ import type { Place } from './placement.ts'
 export interface PlacedObserver {
   /** Something of it runs, for the first time since `watched` was last set to false. */
   active(sandbox: PlacedSandbox): void
+  /** It has something to report, and waits for `report` to be called. */
+  ran(sandbox: PlacedSandbox): void
   ended(sandbox: PlacedSandbox): void
 }
 
@@ -40,7 +42,10 @@ export class PlacedSandbox implements Sandbox, SandboxObserver {
   #live = 0
   /** It was given something, and has not settled since. */
   #running = false
+  /** Of what has not been reported. */
   #clean = 0
+  #cpuMs = 0
+  #reports = false
   #isProbe: boolean
 
   constructor(
@@ -106,20 +111,31 @@ export class PlacedSandbox implements Sandbox, SandboxObserver {
   settled(report: RunReport): void {
     this.#running = false
     this.memoryBytes = report.memoryBytes
-    const clean = this.#clean
-    this.#clean = 0
-    if (!this.#disowned) {
-      if (clean > 0) this.#isProbe = false
-      this.#conduct.ran(this.spec.name, this.spec.version, clean, report.cpuMs)
+    this.#cpuMs += report.cpuMs
+    if (this.#isProbe && this.#clean > 0) {
+      // Others wait for what becomes of it.
+      this.#isProbe = false
+      this.report()
+    } else if (!this.#reports) {
+      this.#reports = true
+      this.#placed.ran(this)
     }
     this.#observer.settled(report)
+  }
+
+  /** Tells what has gone well since the last time. */
+  report(): void {
+    const [clean, cpuMs] = [this.#clean, this.#cpuMs]
+    this.#clean = this.#cpuMs = 0
+    this.#reports = false
+    if (!this.#disowned && (clean > 0 || cpuMs > 0)) this.#conduct.ran(this.spec.name, this.spec.version, clean, cpuMs)
   }
 
   ended(failure: SandboxFailure): void {
     if (this.#ended) return
     const offence = this.#offenceOf(failure)
     if (offence === undefined) this.#end()
-    else this.#report(offence, failure.message, failure.how)
+    else this.#accuse(offence, failure.message, failure.how)
     this.#observer.ended(failure)
   }
 
@@ -153,11 +169,11 @@ export class PlacedSandbox implements Sandbox, SandboxObserver {
     if (this.#ended) return
     const how = error instanceof SkepError ? (error.details?.how as SandboxFailure['how']) : undefined
     if (error instanceof SkepError && error.code === 'worker_lost' && how !== 'given_up')
-      this.#report('process_lost', error.message, how)
+      this.#accuse('process_lost', error.message, how)
     else this.#end()
   }
 
-  #report(kind: OffenceKind, message: string, how: SandboxFailure['how']): void {
+  #accuse(kind: OffenceKind, message: string, how: SandboxFailure['how']): void {
     const { name, version } = this.spec
     const alone = this.place.kind === 'solo'
     // First: what follows from the report must find nothing here to end.
@@ -169,6 +185,7 @@ export class PlacedSandbox implements Sandbox, SandboxObserver {
   #end(): void {
     this.#ended = true
     if (this.#isProbe) this.#conduct.abandoned(this.spec.name, this.spec.version)
+    else this.report()
     this.#isProbe = false
     this.#placed.ended(this)
   }

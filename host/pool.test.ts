@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { SkepError } from './errors.ts'
+import { Emit } from '../sandbox/protocol.ts'
 import { turn } from './test-support/clock.ts'
 import { openPool, version } from './test-support/pool.ts'
 
@@ -187,6 +188,28 @@ test('events that had not begun go to a fresh isolate, once each; the one that r
   assert.deepEqual(factory.last.messages('fetch').map((fields) => fields[1]).toSorted(), calls.slice(1).map(({ call }) => call.requestId)) // prettier-ignore
   assert.ok(seen.includes('failed a cpu_exceeded'))
 })
+
+for (const code of ['cpu_exceeded', 'memory_exceeded', 'bad_guest'] as const) {
+  test(`${code}: what had not begun is run again, what had begun or was heard of is not`, async () => {
+    const { factory, run, createCall, pool } = openPool()
+    await run()
+    factory.last.answer(1)
+    factory.last.settle({ cpuMs: 0.1 })
+    const calls = [createCall(), createCall(), createCall()]
+    for (const { call } of calls) pool.run(version('a'), call)
+    await turn()
+    const [heard, ran, next] = factory.last.events.slice(1) as [number, number, number]
+    factory.last.emit(Emit.bodyCredit, heard, 1)
+    factory.last.end(code, [heard, next, next, 99, -1])
+    await turn()
+    const answer = code === 'bad_guest' ? 'function_threw' : code
+    assert.deepEqual([calls[0]!.exchange.calls, calls[1]!.exchange.calls], [[`respond ${answer}`], [`respond ${answer}`]])
+    assert.notEqual(ran, next)
+    assert.deepEqual(factory.last.events.length, 1)
+    factory.last.answer(factory.last.events[0]!)
+    assert.deepEqual(calls[2]!.exchange.calls, ['respond 200 ok'])
+  })
+}
 
 test('an event that goes from isolate to isolate gives up in the end', async () => {
   const { factory, run } = openPool()

@@ -29,7 +29,7 @@ export default defineCommand({
 
 function show({ items, cores, windowSeconds }: Usage): void {
   const busy = items.reduce((sum, { share }) => sum + share, 0)
-  print(`${items.length} functions, ${percent(busy)} of ${cores} cores, averages of the last ${windowSeconds} s`)
+  print(`Functions: ${items.length}, with ${percent(busy)} of ${cores} cores; averages of the last ${windowSeconds} s`)
   const rows = items.map((item) => [
     `${item.tenant}/${item.name}`,
     percent(item.share),

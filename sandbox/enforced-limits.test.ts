@@ -1,27 +1,56 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { EnforcedLimits, STOP_GRACE } from './enforced-limits.ts'
+import { Stretch } from './stretch.ts'
 
+const calm = new Stretch(() => 0)
 const LIMITS = { cpuMs: 50, startMs: 400, wallMs: 30_000, memoryMb: 64 }
 
 function ready(): EnforcedLimits {
-  const limits = new EnforcedLimits(LIMITS)
+  const limits = new EnforcedLimits(LIMITS, calm)
   limits.starting(5)
-  limits.leave(15)
+  limits.leaveExactly(15, 0)
   assert.equal(limits.started(), 10)
   return limits
 }
 
 suite('enforced limits', () => {
+  test('a reading that may be ahead is asked for again where it says too much, or where the entry took long', () => {
+    const limits = ready()
+    limits.eventBegan(1, 0)
+    limits.enter(1_000)
+    assert.equal(limits.leave(20, 1_005), true)
+    limits.enter(2_000)
+    assert.equal(limits.leave(15 + 51, 2_005), false)
+    assert.equal(limits.leaveExactly(21, 2_005), undefined)
+    limits.enter(3_000)
+    assert.equal(limits.leave(23, 3_100), false)
+    assert.equal(limits.leaveExactly(23, 3_100), undefined)
+    assert.equal(limits.report().cpuMs, 8)
+  })
+
+  test('on a busy machine V8 waits longer before it stops an entry, and not for what it really used', () => {
+    const stretch = new Stretch(() => 0)
+    const limits = new EnforcedLimits(LIMITS, stretch)
+    limits.starting(0)
+    limits.started()
+    limits.eventBegan(1, 0)
+    assert.equal(limits.enter(0), 120)
+    limits.leaveExactly(20, 80)
+    assert.equal(limits.enter(80), 480)
+    assert.ok(limits.enter(60_000) < 125)
+    assert.equal(limits.leaveExactly(20 + 31, 60_100)?.code, 'cpu_exceeded')
+  })
+
   test('the start is held to its CPU time, whatever making the isolate took', () => {
-    const limits = new EnforcedLimits(LIMITS)
+    const limits = new EnforcedLimits(LIMITS, calm)
     limits.starting(300)
-    assert.equal(limits.leave(700), undefined)
-    assert.equal(limits.leave(701)?.code, 'cpu_exceeded')
+    assert.equal(limits.leaveExactly(700, 0), undefined)
+    assert.equal(limits.leaveExactly(701, 0)?.code, 'cpu_exceeded')
   })
 
   test('the start does not end before its first event when it keeps too much', () => {
-    const limits = new EnforcedLimits(LIMITS)
+    const limits = new EnforcedLimits(LIMITS, calm)
     assert.equal(limits.memory(65 * 1_048_576, 0, false), 'collect')
     assert.deepEqual(limits.memory(65 * 1_048_576, 1, true), limits.stopped('memory'))
   })
@@ -49,9 +78,9 @@ suite('enforced limits', () => {
     ['and its reading falls back', [900, 13.5, 13.5, 13.5, 13.5, 13.5]],
   ] as [string, number[]][]) {
     test(`an entry whose thread is lost ${what} is given up, however long it may take`, () => {
-      const limits = new EnforcedLimits({ ...LIMITS, cpuMs: 600_000 })
+      const limits = new EnforcedLimits({ ...LIMITS, cpuMs: 600_000 }, calm)
       limits.starting(5)
-      limits.leave(15)
+      limits.leaveExactly(15, 0)
       limits.started()
       let now = limits.watchIn(limits.enter(0))
       for (const reading of readings) {
@@ -66,10 +95,10 @@ suite('enforced limits', () => {
   test('what was carried is not charged, and never more than the live events brought can be left', () => {
     const limits = ready()
     limits.eventBegan(1, 0)
-    assert.equal(limits.leave(15 + 49), undefined)
+    assert.equal(limits.leaveExactly(15 + 49, 0), undefined)
     limits.carried(1e6)
-    assert.equal(limits.leave(15 + 52), undefined)
-    assert.equal(limits.leave(15 + 53)?.code, 'cpu_exceeded')
+    assert.equal(limits.leaveExactly(15 + 52, 0), undefined)
+    assert.equal(limits.leaveExactly(15 + 53, 0)?.code, 'cpu_exceeded')
     assert.equal(limits.report().cpuMs, 53)
     assert.equal(limits.report().cpuMs, 0)
   })
@@ -78,7 +107,7 @@ suite('enforced limits', () => {
     const limits = ready()
     limits.eventBegan(1, 0)
     limits.collected(15 + 500)
-    assert.equal(limits.leave(15 + 540), undefined)
+    assert.equal(limits.leaveExactly(15 + 540, 0), undefined)
     assert.equal(limits.report().cpuMs, 540)
   })
 })

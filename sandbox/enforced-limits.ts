@@ -2,6 +2,8 @@ import { Budget } from './budget.ts'
 import type { Breach, LimitEnforcer, MemoryVerdict } from './limit-enforcer.ts'
 import { heapMbFor, MemoryGauge } from './memory-gauge.ts'
 import type { RunReport } from './sandbox.ts'
+import { TELLING_MS } from './stretch.ts'
+import type { Stretch } from './stretch.ts'
 
 /** What of a function's limits is enforced where its isolate is. */
 export interface IsolateLimits {
@@ -35,6 +37,7 @@ export class EnforcedLimits implements LimitEnforcer {
   readonly #limits: IsolateLimits
   readonly #budget: Budget
   readonly #gauge: MemoryGauge
+  readonly #stretch: Stretch
   #loading = true
   /** The last reading after an entry, ms: all that was used is charged, reported or to be reported. */
   #cpuMs = 0
@@ -50,8 +53,9 @@ export class EnforcedLimits implements LimitEnforcer {
   #seenMs = 0
   #seenAt = 0
 
-  constructor(limits: IsolateLimits) {
+  constructor(limits: IsolateLimits, stretch: Stretch) {
     this.#limits = limits
+    this.#stretch = stretch
     this.#budget = new Budget(limits)
     this.#gauge = new MemoryGauge(limits.memoryMb)
     this.heapMb = heapMbFor(limits.memoryMb)
@@ -99,7 +103,7 @@ export class EnforcedLimits implements LimitEnforcer {
     this.#enteredMs = this.#cpuMs
     this.#enteredAt = now
     // The limit is of CPU time and this one of wall time: on a busy machine they differ, and nobody should pay for that.
-    this.enterForHost(now, 2 * this.#limitMs + 20)
+    this.enterForHost(now, Math.ceil((2 * this.#limitMs + 20) * this.#stretch.factor(now)))
     return this.#timeoutMs
   }
 
@@ -129,12 +133,22 @@ export class EnforcedLimits implements LimitEnforcer {
     return SECOND_LOOK
   }
 
-  leave(cpuMs: number): Breach | undefined {
+  leave(cpuMs: number, now: number): boolean {
+    return this.#pay(cpuMs) && now - this.#enteredAt < TELLING_MS
+  }
+
+  leaveExactly(cpuMs: number, now: number): Breach | undefined {
+    const isPaid = this.#pay(cpuMs)
+    this.#stretch.ran(now - this.#enteredAt, this.entryMs, now)
+    return isPaid ? undefined : this.stopped('timeout')
+  }
+
+  #pay(cpuMs: number): boolean {
     const used = cpuMs - this.#cpuMs
     this.#cpuMs = cpuMs
-    if (this.#loading) return this.#cpuMs - this.#startedAt <= this.#limits.startMs ? undefined : this.stopped('timeout')
+    if (this.#loading) return this.#cpuMs - this.#startedAt <= this.#limits.startMs
     this.#unreportedMs += used
-    return this.#budget.spend(used) ? undefined : this.stopped('timeout')
+    return this.#budget.spend(used)
   }
 
   stopped(by: 'timeout' | 'memory'): Breach {

@@ -8,6 +8,7 @@ import type { Limits } from './limits.ts'
 import { Network } from './operations/network.ts'
 import type { Egress } from './operations/egress.ts'
 import { loadPrelude } from './prelude.ts'
+import { Stretch } from './stretch.ts'
 import type { Sandbox, SandboxFactory, Taint } from './sandbox.ts'
 
 /** Sandboxes with their isolates in this process. Needs `node --no-node-snapshot`; throws `missing_flag` without it. */
@@ -26,12 +27,13 @@ export async function createInlineFactory(options: {
         `or leave placement at 'cell', which needs no flag.`,
     )
   }
+  const stretch = new Stretch()
   const context = {
     engine: new Engine(await loadPrelude()),
     network: new Network(options.egress),
     lanes: new Lanes(options.cores ?? availableParallelism()),
     tainted: options.tainted,
-    createLimits: (limits: Limits) => new EnforcedLimits(limits),
+    createLimits: (limits: Limits) => new EnforcedLimits(limits, stretch),
     live: new Set<Sandbox>(),
   }
   return {

@@ -8,6 +8,7 @@ import type { LimitEnforcer } from './limit-enforcer.ts'
 import { Network } from './operations/network.ts'
 import { Emit, Submit } from './protocol.ts'
 import type { Sandbox, SandboxFactory, Taint } from './sandbox.ts'
+import { Stretch } from './stretch.ts'
 import { FakeEngine } from './test-support/engine.ts'
 import { RecordingLimits, TrippingLimits } from './test-support/limits.ts'
 
@@ -185,7 +186,9 @@ suite('an isolate’s sandbox and what enforces its limits', () => {
   })
 
   test('CPU time that falls back is neither given back nor counted twice', async () => {
-    const { probe, isolate, enter } = await open(new EnforcedLimits({ cpuMs: 100, startMs: 100, wallMs: 10_000, memoryMb: 64 }))
+    const { probe, isolate, enter } = await open(
+      new EnforcedLimits({ cpuMs: 100, startMs: 100, wallMs: 10_000, memoryMb: 64 }, new Stretch(() => 0)),
+    )
     const reported: number[] = []
     for (const cpuMs of [10, 30, 25, 29, 36]) {
       await enter(1)
@@ -198,7 +201,9 @@ suite('an isolate’s sandbox and what enforces its limits', () => {
   })
 
   test('a reading ahead of the CPU time is no breach: the exact one is asked for', async () => {
-    const { probe, isolate, enter } = await open(new EnforcedLimits({ cpuMs: 100, startMs: 100, wallMs: 10_000, memoryMb: 64 }))
+    const { probe, isolate, enter } = await open(
+      new EnforcedLimits({ cpuMs: 100, startMs: 100, wallMs: 10_000, memoryMb: 64 }, new Stretch(() => 0)),
+    )
     await enter(1)
     isolate.cpuMs = 500
     isolate.restedMs = 60
@@ -211,7 +216,9 @@ suite('an isolate’s sandbox and what enforces its limits', () => {
   })
 
   test('an event pays for all of its entries, and for no other’s', async () => {
-    const { probe, isolate, enter } = await open(new EnforcedLimits({ cpuMs: 100, startMs: 100, wallMs: 10_000, memoryMb: 64 }))
+    const { probe, isolate, enter } = await open(
+      new EnforcedLimits({ cpuMs: 100, startMs: 100, wallMs: 10_000, memoryMb: 64 }, new Stretch(() => 0)),
+    )
     for (let i = 1; i <= 5; i++) {
       await enter(1)
       isolate.cpuMs += 90

@@ -176,7 +176,7 @@ export class IsolateSandbox implements Sandbox {
   async #whyNotStarted(outcome: RunOutcome): Promise<string> {
     const { limits } = this.#spec
     if (outcome.kind !== 'ok') return whyNotStarted(outcome, limits)
-    const breach = this.#leave() ?? (await this.#readMemory())
+    const breach = this.#leave(performance.now()) ?? (await this.#readMemory())
     return breach === undefined ? '' : whyNotStarted({ kind: breach.code === 'cpu_exceeded' ? 'timeout' : 'memory' }, limits)
   }
 
@@ -281,15 +281,17 @@ export class IsolateSandbox implements Sandbox {
       return false
     }
     this.#entered = []
-    const breach = this.#leave() ?? (this.#limits.wantsMemory(performance.now()) ? await this.#readMemory() : undefined)
+    const now = performance.now()
+    const breach = this.#leave(now) ?? (this.#limits.wantsMemory(now) ? await this.#readMemory() : undefined)
     if (breach === undefined) this.#pass.leave(this.#limits.entryMs)
     if (breach !== undefined) this.#breached(breach)
     else if (this.#state === 'loading' && this.#handlers !== undefined) this.#started({ handlers: this.#handlers })
     return (this.#state as string) !== 'ended'
   }
 
-  #leave(): Breach | undefined {
-    return this.#limits.leave(this.#isolate.cpuMs) && this.#limits.leave(this.#isolate.restedCpuMs())
+  #leave(now: number): Breach | undefined {
+    if (this.#limits.leave(this.#isolate.cpuMs, now)) return undefined
+    return this.#limits.leaveExactly(this.#isolate.restedCpuMs(), now)
   }
 
   /** With the isolate at rest. What it has passed, where it is to end. */

@@ -64,10 +64,12 @@ export interface LimitEnforcer {
 
   /**
    * The entry has ended by itself. `cpuMs`: all that the isolate has used. V8's thread may still be leaving it, and the
-   * reading be ahead by what that thread waited: upon a breach this is called once more, with a reading that is exact. A
-   * second breach ends the sandbox. A reading that is lower than the one before corrects it.
+   * reading be ahead by what that thread waited. True where that cannot matter; otherwise `leaveExactly` must follow.
    */
-  leave(cpuMs: number): Breach | undefined
+  leave(cpuMs: number, now: number): boolean
+
+  /** The same with an exact reading. One that is lower than the one before corrects it. A breach ends the sandbox. */
+  leaveExactly(cpuMs: number, now: number): Breach | undefined
 
   /** CPU time of the entry that `leave` was told of last, ms. */
   readonly entryMs: number

@@ -66,8 +66,13 @@ export class RecordingLimits implements LimitEnforcer {
     return 1_000_000
   }
 
-  leave(cpuMs: number): Breach | undefined {
+  leave(cpuMs: number): boolean {
     this.calls.push(['leave', cpuMs])
+    return true
+  }
+
+  leaveExactly(cpuMs: number): Breach | undefined {
+    this.calls.push(['leaveExactly', cpuMs])
     return undefined
   }
 
@@ -115,8 +120,13 @@ export class TrippingLimits extends RecordingLimits {
     return watch ?? 1
   }
 
-  override leave(cpuMs: number): Breach | undefined {
+  override leave(cpuMs: number): boolean {
     super.leave(cpuMs)
+    return this.next.leave === undefined
+  }
+
+  override leaveExactly(cpuMs: number): Breach | undefined {
+    super.leaveExactly(cpuMs)
     return this.next.leave
   }
 

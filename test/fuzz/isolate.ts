@@ -16,6 +16,7 @@ import type { IsolateContext } from '../../sandbox/isolate.ts'
 import { Lanes } from '../../sandbox/lanes.ts'
 import { Network } from '../../sandbox/operations/network.ts'
 import type { Sandbox } from '../../sandbox/sandbox.ts'
+import { Stretch } from '../../sandbox/stretch.ts'
 import type { Target } from './protocol.ts'
 import { Random } from './random.ts'
 import { StrictExchange } from './strict-exchange.ts'
@@ -54,7 +55,7 @@ class IsolateFuzz {
       network: new Network({ allow: [], deny: [] }),
       lanes: new Lanes(2),
       tainted: ({ message }) => this.#wrong(`an isolate was lost: ${message}`),
-      createLimits: (limits) => new EnforcedLimits(limits),
+      createLimits: (limits) => new EnforcedLimits(limits, new Stretch(() => 0)),
       live: this.#live,
     }
     const config = configSchema.parse({})

@@ -14,6 +14,7 @@ import { Network } from '../../sandbox/operations/network.ts'
 import { Emit } from '../../sandbox/protocol.ts'
 import type { Batch } from '../../sandbox/protocol.ts'
 import type { Sandbox } from '../../sandbox/sandbox.ts'
+import { Stretch } from '../../sandbox/stretch.ts'
 import type { Action, EventRef, Message } from './actions.ts'
 import { FakeEngine } from './fake-engine.ts'
 import type { FakeIsolate } from './fake-engine.ts'
@@ -69,7 +70,7 @@ class Round {
       network,
       lanes: new Lanes(CORES),
       tainted: () => {},
-      createLimits: (limits) => new EnforcedLimits(limits),
+      createLimits: (limits) => new EnforcedLimits(limits, new Stretch(() => 0)),
       live: this.#live,
     }
     this.#pool = new Pool({

@@ -2,7 +2,7 @@ import { handler } from './attack.ts'
 import type { Attack } from './attack.ts'
 import { encodeBundle } from '../../bundler/artifact.ts'
 import type { Scene } from './scene.ts'
-import { WASM_STARTS, WASM_TABLE } from './wasm.ts'
+import { WASM_SHARED, WASM_STARTS, WASM_TABLE } from './wasm.ts'
 
 /** Modules that do not start, or should not: found out at the upload, which answers with a code, before anybody calls them. */
 
@@ -209,6 +209,14 @@ export const module: Attack[] = [
     name: 'a wasm module whose start spins',
     source: `new WebAssembly.Instance(__skep_modules['a.wasm']); ${FINE}`,
     modules: { 'a.wasm': WASM_STARTS },
+    upload: true,
+    expect: 'start_failed',
+  },
+  // Shared memory is more than a clock: isolated-vm frees what was copied out of it wrongly, and the process ends.
+  {
+    name: 'a wasm module with shared memory',
+    source: FINE,
+    modules: { 'a.wasm': WASM_SHARED },
     upload: true,
     expect: 'start_failed',
   },

@@ -12,3 +12,5 @@ export const WASM_GROWS = hex(`${HEAD}0105016000017f030201000503010001070902${'0
 export const WASM_STARTS = hex(`${HEAD}01040160000003020100${'0801000a0901070003400c000b0b'}`)
 /** `(table 10000000 funcref)` */
 export const WASM_TABLE = hex(`${HEAD}0407017000${'80ade204'}`)
+/** `(memory (export "m") 1 2 shared)` */
+export const WASM_SHARED = hex(`${HEAD}0504010301020705${'01016d0200'}`)

@@ -1,6 +1,6 @@
-/** `node bench/main.ts [scenario…] [--rounds N] [--seconds N] [--save] [--anyway]`: see README.md. */
+/** `node bench/main.ts [scenario…] [--rounds N] [--seconds N] [--compare DIR] [--save] [--anyway]`: see README.md. */
 import { mkdirSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { closeBundler } from '../bundler/bundle.ts'
 import { describeMachine } from './machine.ts'
@@ -21,6 +21,7 @@ async function main(): Promise<boolean> {
     options: {
       rounds: { type: 'string', default: '5' },
       seconds: { type: 'string', default: '4' },
+      compare: { type: 'string' },
       save: { type: 'boolean', default: false },
       anyway: { type: 'boolean', default: false },
     },
@@ -28,7 +29,8 @@ async function main(): Promise<boolean> {
   const names = positionals.length > 0 ? positionals : Object.keys(SCENARIOS)
   const strange = names.find((name) => !Object.hasOwn(SCENARIOS, name))
   if (strange !== undefined) throw new Error(`There is no scenario ${strange}. There are: ${Object.keys(SCENARIOS).join(', ')}.`)
-  const options = { rounds: positive('--rounds', values.rounds), seconds: positive('--seconds', values.seconds) }
+  const compare = values.compare === undefined ? undefined : resolve(values.compare)
+  const options = { rounds: positive('--rounds', values.rounds), seconds: positive('--seconds', values.seconds), compare }
   let good = true
   for (const name of names) good = (await run(name, options, values)) && good
   await closeBundler()

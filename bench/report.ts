@@ -11,6 +11,8 @@ export interface Report {
 export interface ScenarioOptions {
   rounds: number
   seconds: number
+  /** Another checkout of skep, to be measured in the same run. */
+  compare: string | undefined
 }
 
 export type Scenario = (options: ScenarioOptions) => Promise<Report>

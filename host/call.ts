@@ -163,12 +163,12 @@ export class Call implements ExchangeObserver {
   }
 
   /** False when the guest writes on although it was given no room: nothing else would bound what waits here. */
-  write(bytes: Uint8Array): boolean {
+  write(chunk: string | Uint8Array): boolean {
     if (this.phase !== 'answering') return true
     if (this.#unread >= INITIAL_CREDIT) return false
     // Once they are out, what was freed has no length any more.
-    const { length } = bytes
-    if (this.exchange.write(bytes, true)) this.runner?.credit(this, length)
+    const { length } = chunk
+    if (this.exchange.write(chunk, true)) this.runner?.credit(this, length)
     else this.#unread += length
     return true
   }

@@ -33,8 +33,12 @@ import { openStore } from './store/open.ts'
 import type { Store } from './store/store.ts'
 import { WebExchange } from './web-exchange.ts'
 
+/** What only `skep serve` has: ports, processes that listen. */
+type ServeSetting = 'port' | 'api' | 'workers' | 'address' | 'tls'
+const hostOptions = configSchema.omit({ port: true, api: true, workers: true, address: true, tls: true })
+
 /** The host's settings of contract and configuration file; all optional. `placement` defaults to `cell` here, `guard.cgroup` to `off`. */
-export interface HostOptions extends Omit<ConfigInput, 'log' | 'port' | 'api' | 'workers' | 'address' | 'tls'> {
+export interface HostOptions extends Omit<ConfigInput, 'log' | ServeSetting> {
   /** A pino logger, or a level; default: silent. Listen to `log` events for functions' own lines. */
   log?: Log | { level: 'debug' | 'info' | 'warn' | 'error' }
 }
@@ -71,7 +75,7 @@ const deployOptions = versionSettings.extend({
  */
 export async function createHost(options: HostOptions = {}): Promise<Host> {
   const { log: logOption, ...input } = options
-  const config = checkOptions({ placement: 'cell', ...input, guard: { cgroup: 'off', ...input.guard } })
+  const config = checkOptions({ placement: 'cell', ...input })
   const log = await chooseLog(logOption)
   const inline =
     config.placement === 'inline' ? { inline: await embedInline(config, log, (taint) => factory.tainted(taint)) } : {}
@@ -81,7 +85,8 @@ export async function createHost(options: HostOptions = {}): Promise<Host> {
   const file = join(config.data, 'conduct.json')
   const book = new ConductBook(config, { records: keeps ? await readConduct(file, log) : [] })
   const memory = memoryBounds({ guard: config.guard, workers: 1 })
-  const groups = config.guard.cgroup === 'auto' ? MemoryGroups.open(kernelBound(config, memory.hard), { log }) : undefined
+  // Unasked, a library does not move the process that embeds it.
+  const groups = input.guard?.cgroup === 'auto' ? MemoryGroups.open(kernelBound(config, memory.hard), { log }) : undefined
   const factory = new PlacedFactory({
     placement: config.placement,
     egress: config.egress,
@@ -267,8 +272,8 @@ export function toNodeHandler(host: Host): (req: IncomingMessage, res: ServerRes
 }
 
 function checkOptions(options: ConfigInput): Config {
-  const parsed = configSchema.safeParse(options)
-  if (parsed.success) return parsed.data
+  const parsed = hostOptions.safeParse(options)
+  if (parsed.success) return configSchema.parse(options)
   throw new SkepError('invalid_config', `createHost(): ${problemsOf(parsed.error)}`)
 }
 

@@ -20,7 +20,8 @@ export function deliver(call: Call, batch: Batch, at: number, to: Delivery): voi
       answer(call, batch, at, to)
       break
     case Emit.chunk:
-      if (!call.write(batch[at + 2] as Uint8Array)) to.giveUp(call, 'bad_response', 'It wrote on without being given room')
+      if (!call.write(batch[at + 2] as string | Uint8Array))
+        to.giveUp(call, 'bad_response', 'It wrote on without being given room')
       break
     case Emit.end:
       call.end()

@@ -15,7 +15,7 @@ const body = fc.oneof(fc.constant(null), text, bytes)
 const messages = {
   [Emit.response]: fc.tuple(id, id, texts, body),
   [Emit.head]: fc.tuple(id, id, texts),
-  [Emit.chunk]: fc.tuple(id, bytes),
+  [Emit.chunk]: fc.tuple(id, fc.oneof(fc.string(), bytes)),
   [Emit.end]: fc.tuple(id),
   [Emit.broken]: fc.tuple(id, text),
   [Emit.failed]: fc.tuple(id, text, text, text),
@@ -95,16 +95,18 @@ test('one wrong field is enough, and nothing makes the checker throw', () => {
     string: (value) => typeof value === 'string',
     strings: (value) => Array.isArray(value) && value.every((item) => typeof item === 'string'),
     bytes: (value) => value instanceof Uint8Array,
+    chunk: (value) => typeof value === 'string' || value instanceof Uint8Array,
     body: (value) => value === null || typeof value === 'string' || value instanceof Uint8Array,
   }
   const shapes: [number, string[]][] = [
     [Emit.response, ['id', 'id', 'strings', 'body']],
-    [Emit.chunk, ['id', 'bytes']],
+    [Emit.chunk, ['id', 'chunk']],
     [Emit.failed, ['id', 'string', 'string', 'string']],
     [Emit.timer, ['id', 'id']],
+    [Emit.operationChunk, ['id', 'bytes']],
     [Emit.started, ['string', 'string', 'strings']],
   ]
-  const good: Record<string, unknown> = { id: 1, string: 's', strings: ['a'], bytes: new Uint8Array(1), body: null }
+  const good: Record<string, unknown> = { id: 1, string: 's', strings: ['a'], bytes: new Uint8Array(1), chunk: '', body: null }
   fc.assert(
     fc.property(fc.constantFrom(...shapes), fc.nat(), foreign, ([type, kinds], at, value) => {
       const field = at % kinds.length

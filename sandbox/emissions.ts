@@ -2,13 +2,13 @@ import { EMIT_FIELDS, Emit } from './protocol.ts'
 import type { Batch } from './protocol.ts'
 
 /** What each field of each message must be. The guest's side may be in the tenant's hands: nothing else is believed. */
-type Kind = 'id' | 'number' | 'string' | 'strings' | 'bytes' | 'body' | 'plain'
+type Kind = 'id' | 'number' | 'string' | 'strings' | 'bytes' | 'body' | 'chunk' | 'plain'
 
 const SHAPES: readonly (readonly Kind[])[] = [
   [],
   ['id', 'number', 'strings', 'body'],
   ['id', 'number', 'strings'],
-  ['id', 'bytes'],
+  ['id', 'chunk'],
   ['id'],
   ['id', 'string'],
   ['id', 'string', 'string', 'string'],
@@ -74,6 +74,8 @@ function fits(kind: Kind, value: unknown): boolean {
       return isStrings(value)
     case 'bytes':
       return value instanceof Uint8Array
+    case 'chunk':
+      return typeof value === 'string' || value instanceof Uint8Array
     case 'body':
       return value === null || typeof value === 'string' || value instanceof Uint8Array
     case 'plain':

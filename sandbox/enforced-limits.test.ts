@@ -29,9 +29,9 @@ suite('enforced limits', () => {
   test('an entry that waits for a thread is waited for; one that runs on is given up at the second look', () => {
     const limits = ready()
     const wall = limits.enter(1_000)
-    assert.equal(limits.graceMs, STOP_GRACE)
+    assert.equal(limits.watchIn(wall), wall + STOP_GRACE)
     let now = 1_000 + wall + STOP_GRACE
-    assert.equal(limits.watch(15, now), STOP_GRACE)
+    assert.equal(limits.watch(15, now), wall + STOP_GRACE)
     // It has a thread at last.
     assert.equal(limits.watch(15 + wall, (now += STOP_GRACE)), STOP_GRACE)
     const again = limits.watch(15 + wall + STOP_GRACE, (now += STOP_GRACE))
@@ -44,18 +44,24 @@ suite('enforced limits', () => {
     assert.equal(typeof limits.watch(15 + wall + STOP_GRACE, 10_001 + wall + STOP_GRACE), 'number')
   })
 
-  test('an entry whose thread is lost is given up, although its CPU time stands still', () => {
-    const limits = ready()
-    limits.enter(0)
-    let now = 1_100
-    for (;;) {
-      const again = limits.watch(13, now)
-      if (typeof again !== 'number') break
-      now += again
-      assert.ok(now < 30_000)
-    }
-    assert.ok(now > 5_000 + 2 * LIMITS.cpuMs)
-  })
+  for (const [what, readings] of [
+    ['before it was seen to run', [15, 15, 15, 15, 15, 15]],
+    ['and its reading falls back', [900, 13.5, 13.5, 13.5, 13.5, 13.5]],
+  ] as [string, number[]][]) {
+    test(`an entry whose thread is lost ${what} is given up, however long it may take`, () => {
+      const limits = new EnforcedLimits({ ...LIMITS, cpuMs: 600_000 })
+      limits.starting(5)
+      limits.leave(15)
+      limits.started()
+      let now = limits.watchIn(limits.enter(0))
+      for (const reading of readings) {
+        const again = limits.watch(reading, now)
+        if (typeof again !== 'number') break
+        now += again
+      }
+      assert.ok(now > 10_000 && now < 25_000, String(now))
+    })
+  }
 
   test('what was carried is not charged, and never more than the live events brought can be left', () => {
     const limits = ready()

@@ -20,16 +20,18 @@ export const STOP_GRACE = 1_000
 /** A look that comes late may find an entry whose end has not been heard of: it counts from the second one on, ms later. */
 const SECOND_LOOK = 100
 
+/** Entries that may take long are watched at least so often, ms. */
+const LONGEST_PAUSE = 5_000
+
 /**
- * An entry of which nothing is heard for so long beyond its wall time, ms, has lost its thread: isolated-vm parks one
- * that it could not stop for 5 s, and does not always say so. Threads are never waited for so long.
+ * An entry whose time has stood still for so long, ms, has lost its thread: V8 and isolated-vm park one that they gave up,
+ * and do not always say so. No entry waits so long for a thread.
  */
 const LOST_AFTER = 12_000
 
 /** Enforces the limits: CPU time by what V8 has measured once an entry has ended, memory by readings between entries. */
 export class EnforcedLimits implements LimitEnforcer {
   readonly heapMb: number
-  readonly graceMs = STOP_GRACE
   readonly #limits: IsolateLimits
   readonly #budget: Budget
   readonly #gauge: MemoryGauge
@@ -44,6 +46,9 @@ export class EnforcedLimits implements LimitEnforcer {
   #enteredMs = 0
   #timeoutMs = 0
   #overdue = false
+  /** Of the entry at hand: the highest reading while it was watched, and when that was. */
+  #seenMs = 0
+  #seenAt = 0
 
   constructor(limits: IsolateLimits) {
     this.#limits = limits
@@ -91,21 +96,35 @@ export class EnforcedLimits implements LimitEnforcer {
   }
 
   enter(now: number): number {
-    this.#enteredAt = now
     this.#enteredMs = this.#cpuMs
-    this.#overdue = false
+    this.#enteredAt = now
     // The limit is of CPU time and this one of wall time: on a busy machine they differ, and nobody should pay for that.
-    this.#timeoutMs = 2 * this.#limitMs + 20
+    this.enterForHost(now, 2 * this.#limitMs + 20)
     return this.#timeoutMs
   }
 
+  enterForHost(now: number, wallMs: number): void {
+    this.#timeoutMs = wallMs
+    this.#overdue = false
+    this.#seenMs = this.#cpuMs
+    this.#seenAt = now
+  }
+
+  watchIn(timeoutMs: number): number {
+    return Math.min(timeoutMs + STOP_GRACE, LONGEST_PAUSE)
+  }
+
   watch(cpuMs: number, now: number): number | Breach {
-    const ran = cpuMs - this.#cpuMs
-    if (now - this.#enteredAt >= this.#timeoutMs + LOST_AFTER)
-      return { code: 'cpu_exceeded', message: 'Its code could not be stopped, and nothing was heard of it since' }
-    // It waits for a thread.
-    if (ran < this.#timeoutMs + STOP_GRACE) return STOP_GRACE
-    if (this.#overdue) return { code: 'cpu_exceeded', message: `It could not be stopped after ${Math.round(ran)} ms` }
+    if (cpuMs > this.#seenMs) {
+      this.#seenMs = cpuMs
+      this.#seenAt = now
+    } else if (now - this.#seenAt >= LOST_AFTER) {
+      return { code: 'cpu_exceeded', message: 'Its code could not be stopped, and nothing is heard of it' }
+    }
+    const left = this.#timeoutMs + STOP_GRACE - (cpuMs - this.#cpuMs)
+    if (left > 0) return Math.min(LONGEST_PAUSE, Math.max(SECOND_LOOK, left))
+    const ran = Math.round(cpuMs - this.#cpuMs)
+    if (this.#overdue) return { code: 'cpu_exceeded', message: `It could not be stopped after ${ran} ms` }
     this.#overdue = true
     return SECOND_LOOK
   }

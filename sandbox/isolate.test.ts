@@ -116,6 +116,20 @@ suite('an isolate’s sandbox and what enforces its limits', () => {
     assert.deepEqual(taints, [{ name: 'test/function', version: '1'.repeat(16), kind: 'unstoppable', message: 'too much' }])
   })
 
+  test('an isolate that is lost while V8 looks for garbage is given up like any other', async () => {
+    const limits = new TrippingLimits()
+    const { probe, isolate, taints, enter } = await open(limits)
+    isolate.collecting = new Promise(() => {})
+    limits.next.memory = ['collect']
+    await enter(2)
+    await isolate.end()
+    limits.next.watch = BREACH
+    const { code, notBegun } = await probe.failure()
+    while (taints.length === 0) await new Promise(setImmediate)
+    assert.deepEqual([code, notBegun, taints[0]!.kind], ['cpu_exceeded', [], 'unstoppable'])
+    assert.ok(limits.names.includes('enterForHost'))
+  })
+
   for (const [message, kind, code] of [
     ['Catastrophic out-of-memory error', 'catastrophic', 'memory_exceeded'],
     ['Script failed to terminate', 'unstoppable', 'cpu_exceeded'],

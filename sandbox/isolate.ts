@@ -26,7 +26,7 @@ const REST_MS = 2_000
 const FLUSH_MS = 20
 
 /** Wall time for looking for garbage, ms: V8 does not stop in the midst of it, but the guest's side is the tenant's neighbour. */
-const COLLECT_MS = 1_000
+const COLLECT_MS = 4_000
 
 export interface IsolateContext {
   engine: Pick<Engine, 'createIsolate'>
@@ -160,7 +160,8 @@ export class IsolateSandbox implements Sandbox {
     await this.#pass.enter(true)
     if (this.#state === 'ended') return
     this.#limits.starting(this.#isolate.cpuMs)
-    const timeoutMs = this.#watch()
+    const timeoutMs = this.#limits.enter(performance.now())
+    this.#watch(timeoutMs)
     const outcome = await this.#isolate.start({ ...bundle, filename: FILENAME }, timeoutMs)
     clearTimeout(this.#watchdog)
     if ((this.#state as string) === 'ended') return
@@ -265,7 +266,8 @@ export class IsolateSandbox implements Sandbox {
     this.#inbox = []
     this.#dispatched = false
     this.#entered = batch
-    const timeoutMs = this.#watch()
+    const timeoutMs = this.#limits.enter(performance.now())
+    this.#watch(timeoutMs)
     const entering = this.#isolate.dispatch(Date.now(), batch, timeoutMs)
     if (this.#chunks) this.#freeChunks(batch)
     const outcome = await entering
@@ -274,7 +276,7 @@ export class IsolateSandbox implements Sandbox {
     if (outcome.kind === 'threw') this.#logUnhandled(outcome.stack)
     else if (outcome.kind !== 'ok') {
       // Batch-mates that had answered before the one that was stopped are not to suffer.
-      if (outcome.kind === 'timeout') await this.#isolate.flush(FLUSH_MS)
+      if (outcome.kind === 'timeout') await this.#enterForHost(FLUSH_MS, () => this.#isolate.flush(FLUSH_MS))
       this.#breached(this.#limits.stopped(outcome.kind === 'timeout' ? 'timeout' : 'memory'))
       return false
     }
@@ -294,7 +296,7 @@ export class IsolateSandbox implements Sandbox {
   async #readMemory(): Promise<Breach | undefined> {
     let verdict = this.#limits.memory(this.#isolate.memoryBytes(), performance.now(), false)
     if (verdict === 'collect') {
-      const outcome = await this.#isolate.collect(COLLECT_MS)
+      const outcome = await this.#enterForHost(COLLECT_MS, () => this.#isolate.collect(COLLECT_MS))
       if (this.#state === 'ended') return undefined
       if (outcome.kind === 'memory' || outcome.kind === 'disposed') return this.#limits.stopped('memory')
       this.#limits.collected(this.#isolate.cpuMs)
@@ -306,8 +308,7 @@ export class IsolateSandbox implements Sandbox {
   }
 
   /** Some builtins never look whether they should stop (BigInt arithmetic, sorting typed arrays): such a thread is lost. */
-  #watch(): number {
-    const timeoutMs = this.#limits.enter(performance.now())
+  #watch(timeoutMs: number): void {
     const look = () => {
       const verdict = this.#limits.watch(this.#isolate.cpuMs, performance.now())
       if (typeof verdict === 'number') {
@@ -318,8 +319,16 @@ export class IsolateSandbox implements Sandbox {
       this.#breached(verdict)
       void this.#isolate.comesToRest(REST_MS).then((rests) => rests || this.#taint('unstoppable', verdict.message))
     }
-    this.#watchdog = setTimeout(look, timeoutMs + this.#limits.graceMs)
-    return timeoutMs
+    this.#watchdog = setTimeout(look, this.#limits.watchIn(timeoutMs))
+  }
+
+  /** V8 may lose the isolate in these as well: looking for garbage takes memory, and the tenant's microtasks come first. */
+  async #enterForHost<T>(wallMs: number, run: () => Promise<T>): Promise<T> {
+    this.#limits.enterForHost(performance.now(), wallMs)
+    this.#watch(wallMs)
+    const outcome = await run()
+    clearTimeout(this.#watchdog)
+    return outcome
   }
 
   /** V8 has given the isolate up: out of memory where it cannot throw, or not to be stopped. */
@@ -366,7 +375,7 @@ export class IsolateSandbox implements Sandbox {
       const type = events[at] as number
       if (type === Emit.failed) events[at + 4] = this.#mapStack(events[at + 4] as string)
       else if (type === Emit.log && events[at + 2] === 'error') events[at + 3] = this.#mapStack(events[at + 3] as string)
-      else if (type === Emit.chunk) this.#limits.carried((events[at + 2] as Uint8Array).byteLength)
+      else if (type === Emit.chunk) this.#limits.carried((events[at + 2] as Uint8Array | string).length)
       else if (type === Emit.done) {
         this.#limits.eventEnded(events[at + 1] as number)
         this.#operations.eventEnded(events[at + 1] as number, this.#limits.live)

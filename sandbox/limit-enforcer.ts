@@ -22,9 +22,6 @@ export interface LimitEnforcer {
   /** V8's own limit of the heap, MB. Fixed. */
   readonly heapMb: number
 
-  /** What an entry may take beyond its wall time before it is watched, ms. Fixed. */
-  readonly graceMs: number
-
   /** Events that have begun and not ended. */
   readonly live: number
 
@@ -52,8 +49,14 @@ export interface LimitEnforcer {
   /** An entry is about to be made. Returns the wall time that V8 gives it, ms, after which it is stopped. */
   enter(now: number): number
 
+  /** The same for an entry that the host makes for a purpose of its own, with this wall time, and that no event pays for. */
+  enterForHost(now: number, wallMs: number): void
+
+  /** When an entry with this wall time is first to be watched, ms after it was made. */
+  watchIn(timeoutMs: number): number
+
   /**
-   * Of an entry that has not ended, by a timer: first `graceMs` after its wall time, then as often as it returns, ms.
+   * Of an entry that has not ended, by a timer: first after what `watchIn` says, then after what it returns, ms.
    * `cpuMs` is read while the isolate runs, and may be ahead of what `leave` is told. A breach says that the entry will
    * never end: the isolate and the thread that runs it are lost, and the process is to be replaced.
    */

@@ -20,8 +20,8 @@ suite('memory of an isolate', () => {
       for (let i = 0; i < 20; i++) gauge.read(mb * MB, 0, 0, false)
       for (let tenths = 1; ; tenths++) if (gauge.wantsReading(0, tenths / 10)) return tenths / 10
     }
-    const pauses = [2, 50, 90, 98, 99.9, 100, 101].map(pauseAfter)
-    assert.deepEqual(pauses.slice(0, 4), [49, 25, 5, 1])
+    const pauses = [4, 52, 92, 96, 99.9, 100, 101].map(pauseAfter)
+    assert.deepEqual(pauses.slice(0, 4), [12, 6, 1, 0.5])
     assert.deepEqual(new Set(pauses.slice(4)), new Set([0.3]))
     gauge.read(0, 0, 0, false)
     assert.deepEqual([gauge.wantsReading(99, 0), gauge.wantsReading(100, 0)], [false, true])
@@ -34,7 +34,7 @@ suite('memory of an isolate', () => {
     gauge.read(52 * MB, 0, 1_002, false)
     assert.deepEqual([gauge.wantsReading(0, 1_003.9), gauge.wantsReading(0, 1_004)], [false, true])
     for (let i = 1; i <= 10; i++) gauge.read(52 * MB, 0, 1_002 + i, false)
-    assert.deepEqual([gauge.wantsReading(0, 1_012 + 23.9), gauge.wantsReading(0, 1_012 + 24)], [false, true])
+    assert.deepEqual([gauge.wantsReading(0, 1_012 + 5.9), gauge.wantsReading(0, 1_012 + 6)], [false, true])
   })
 
   test('garbage is no reason for anything', () => {

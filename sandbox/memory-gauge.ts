@@ -17,8 +17,8 @@ const HEADROOM_LEAST = 256
  */
 const HEADROOM_PART = 2
 
-/** Growth that is always reckoned with, bytes for each ms of CPU time: as fast as memory can be made and written to. */
-const GROWTH = 2 * MEGABYTE
+/** Growth that is always reckoned with, bytes for each ms of CPU time: as fast as memory can be taken and written to. */
+const GROWTH = 8 * MEGABYTE
 
 /** Between two readings: CPU time at least, ms, as one takes some 3 µs; wall time at most, ms, so that figures are fresh. */
 const LEAST_CPU = 0.3

@@ -49,7 +49,7 @@ export const Emit = {
   response: 1,
   /** event, status, headers (flat): a streamed response begins; initial credit is `INITIAL_CREDIT` */
   head: 2,
-  /** event, bytes */
+  /** event, string or bytes; takes as much credit as it has characters or bytes */
   chunk: 3,
   /** event: the streamed response is complete */
   end: 4,

@@ -196,6 +196,11 @@ test('inline without its flag says what to type', async () => {
   assert.match(text, /^missing_flag .*node --no-node-snapshot /)
 })
 
+test('settings that only skep serve has are refused, and not ignored', async () => {
+  for (const [name, value] of Object.entries({ port: 80, workers: 2, tls: {}, address: '0.0.0.0', api: {} }))
+    await assert.rejects(createHost({ [name]: value }), isCode('invalid_config', new RegExp(name)))
+})
+
 test('it listens, serves node:http, and what was accepted before close() is answered', async (t) => {
   const { host } = await open(t)
   await host.deploy('echo', { code: ECHO, hosts: ['echo.test'] })

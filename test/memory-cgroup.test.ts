@@ -7,8 +7,9 @@ import { basename, join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
 import { promisify } from 'node:util'
 import { pino } from 'pino'
+import { createHost } from '../host/create-host.ts'
 import { MemoryGroups } from '../host/memory-cgroup.ts'
-import { eventually, isGone, startServed } from './served.ts'
+import { eventually, isGone, startServed, temporaryFolder } from './served.ts'
 import type { Served } from './served.ts'
 
 const MB = 1_048_576
@@ -23,6 +24,17 @@ if (process.argv[2] === 'ask') {
 const ask = await promisify(execFile)(process.execPath, [import.meta.filename, 'ask'])
 const { why, folder = '' } = JSON.parse(ask.stdout) as { why?: string; folder?: string }
 const skip = why === undefined ? false : `no memory cgroups here: ${why}`
+
+test('an embedded host has memory cgroups only when it is asked to', async (t) => {
+  const data = await temporaryFolder(t)
+  const said = async (guard: { cgroup?: 'auto' | 'off' }) => {
+    const lines: string[] = []
+    const host = await createHost({ data, guard, log: pino({}, { write: (line: string) => lines.push(line) }) })
+    await host.close()
+    return lines.filter((line) => line.includes('memory cgroups')).length
+  }
+  assert.deepEqual([await said({}), await said({ cgroup: 'off' }), await said({ cgroup: 'auto' })], [0, 0, 1])
+})
 
 suite('memory cgroups of this machine', { skip, timeout: 120_000 }, () => {
   test('a cell that outgrows its own is ended by the kernel, its function is held to account, and nobody else notices', async () => {

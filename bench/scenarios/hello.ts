@@ -1,3 +1,4 @@
+import { basename, join } from 'node:path'
 import { askText } from '../client.ts'
 import { cpuSeconds, residentBytes, sleep, treeOf } from '../processes.ts'
 import { megabytes } from '../report.ts'
@@ -24,12 +25,12 @@ interface Measured {
 }
 
 /** Hello world on one core. Targets take turns, so that whatever disturbs the machine disturbs all of them. */
-export async function hello({ rounds, seconds }: ScenarioOptions): Promise<Report> {
+export async function hello({ rounds, seconds, compare }: ScenarioOptions): Promise<Report> {
   requireWrk()
   const problems: string[] = []
   const measured: Measured[] = []
   try {
-    for (const target of [bareUws, skep('uws'), bareNode, skep('node')]) {
+    for (const target of await targetsOf(compare)) {
       try {
         const running = await target.start()
         measured.push({ target, running, runs: [], peakBytes: 0 })
@@ -52,6 +53,13 @@ export async function hello({ rounds, seconds }: ScenarioOptions): Promise<Repor
   }
   problems.push(...measured.flatMap(faults))
   return { table: tableOf(measured), data: dataOf(measured), problems }
+}
+
+/** Of another checkout only skep on uWebSockets.js, next to this one's. */
+async function targetsOf(compare: string | undefined): Promise<Target[]> {
+  if (compare === undefined) return [bareUws, skep('uws'), bareNode, skep('node')]
+  const other = (await import(join(compare, 'bench/targets/skep.ts'))) as { skep: typeof skep }
+  return [bareUws, skep('uws'), { ...other.skep('uws'), name: `skep of ${basename(compare)}` }]
 }
 
 /** A figure for a wrong answer is worth nothing. */

@@ -4,9 +4,11 @@ import {
   arrayPush,
   arrayBufferSlice,
   bytesOf,
+  charCodeAt,
   getter,
   jsonParse,
   objectDefineProperty,
+  stringSlice,
   typedArrayBuffer,
   typedArrayByteLength,
   typedArrayByteOffset,
@@ -87,6 +89,33 @@ export class BytesReader {
   cancel(): void {
     this.#at = this.length
   }
+}
+
+/** A text in pieces. The host encodes it, which is cheaper there. */
+export class TextReader {
+  readonly #text: string
+  #at = 0
+
+  constructor(text: string) {
+    this.#text = text
+  }
+
+  async read(): Promise<string | null> {
+    if (this.#at >= this.#text.length) return null
+    const piece = cutText(this.#text, this.#at, this.#at + PIECE)
+    this.#at += piece.length
+    return piece
+  }
+
+  cancel(): void {
+    this.#at = this.#text.length
+  }
+}
+
+/** A part of a text that ends at `end` or so: what two code units make together stays together. */
+export function cutText(text: string, start: number, end: number): string {
+  const last = end < text.length ? charCodeAt(text, end - 1) : 0
+  return stringSlice(text, start, last >= 0xd800 && last <= 0xdbff ? end + 1 : end)
 }
 
 const PIECE = 65_536

@@ -71,7 +71,9 @@ function freeChunks(batch: Batch): void {
   chunks = false
   for (let at = 0; at < batch.length; at += EMIT_FIELDS[batch[at] as number]! + 1) {
     const type = batch[at]
-    if (type === Emit.chunk || type === Emit.operationChunk) arrayBufferFree(typedArrayBuffer(batch[at + 2]))
+    if (type !== Emit.chunk && type !== Emit.operationChunk) continue
+    const chunk = batch[at + 2]
+    if (typeof chunk !== 'string') arrayBufferFree(typedArrayBuffer(chunk))
   }
 }
 

@@ -11,6 +11,8 @@ export class FakeIsolate implements EngineIsolate {
   begun = 0
   bytes = 0
   collections = 0
+  /** What becomes of the next collections. */
+  collecting: Promise<RunOutcome> = Promise.resolve({ kind: 'ok' })
   isDisposed = false
   /** Whether what runs ends once it is disposed of. */
   stops = false
@@ -40,9 +42,9 @@ export class FakeIsolate implements EngineIsolate {
 
   async flush(): Promise<void> {}
 
-  async collect(): Promise<RunOutcome> {
+  collect(): Promise<RunOutcome> {
     this.collections++
-    return { kind: 'ok' }
+    return this.collecting
   }
 
   async comesToRest(): Promise<boolean> {

@@ -4,7 +4,6 @@ import type { RunReport } from '../sandbox.ts'
 /** Limits that nothing passes: they record what they are told, by method and in order. */
 export class RecordingLimits implements LimitEnforcer {
   readonly heapMb = 64
-  readonly graceMs: number = 1_000_000
   readonly calls: [name: string, ...values: unknown[]][] = []
   readonly entryMs = 0
   readonly #live = new Set<number>()
@@ -54,6 +53,14 @@ export class RecordingLimits implements LimitEnforcer {
     return 1_000_000
   }
 
+  enterForHost(_now: number, wallMs: number): void {
+    this.calls.push(['enterForHost', wallMs])
+  }
+
+  watchIn(): number {
+    return 1_000_000
+  }
+
   watch(cpuMs: number): number | Breach {
     this.calls.push(['watch', cpuMs])
     return 1_000_000
@@ -95,8 +102,11 @@ export class RecordingLimits implements LimitEnforcer {
 
 /** Limits that trip when a test says so: at the next occasion after the start. */
 export class TrippingLimits extends RecordingLimits {
-  override readonly graceMs = -999_999
   next: { watch?: Breach; leave?: Breach; memory?: MemoryVerdict[] } = {}
+
+  override watchIn(): number {
+    return 1
+  }
 
   override watch(cpuMs: number): number | Breach {
     super.watch(cpuMs)

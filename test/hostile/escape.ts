@@ -3,8 +3,8 @@ import type { Attack } from './attack.ts'
 
 /** Ways out of the isolate, tried where they would matter: in a worker that serves. `test/escape/` looks at each more closely. */
 
-/** Of CPU time: what it is after is not that, and the machine may be busy. */
-const PLENTY = { cpuMs: 2_000 }
+/** Of CPU time: what it is after is not that, and the machine may be busy. Of wall time little, as the end of the host waits for it. */
+const PLENTY = { cpuMs: 2_000, wallMs: 6_000 }
 
 const contained = (name: string, body: string, more: Partial<Attack> = {}): Attack => ({
   name,
@@ -107,9 +107,10 @@ export const escape: Attack[] = [
   contained(
     'a proxy handed to every API',
     `
-    const spy = new Proxy(function () {}, { get: (t, k, r) => { if (host(r)) found.push('receiver'); return k === 'done' ? true : k === Symbol.toPrimitive ? () => 'x' : spy }, apply: (t, self, args) => { if (host(self) || args.some(host)) found.push('args'); return spy }, construct: () => ({}), has: () => true, ownKeys: () => ['a'], getOwnPropertyDescriptor: () => ({ value: spy, configurable: true, enumerable: true }) })
+    const real = (v) => v !== spy && host(v)
+    const spy = new Proxy(function () {}, { get: (t, k, r) => { if (real(r)) found.push('receiver'); return k === 'done' ? true : k === Symbol.toPrimitive ? () => 'x' : spy }, apply: (t, self, args) => { if (real(self) || args.some(real)) found.push('args'); return spy }, construct: () => ({}), has: () => true, ownKeys: () => ['a'], getOwnPropertyDescriptor: () => ({ value: spy, configurable: true, enumerable: true }) })
     for (const f of [() => new Response(spy), () => new Response('', spy), () => new Request(spy), () => new Request('http://a/', spy), () => new Headers(spy), () => new URL(spy), () => fetch(spy).catch(() => {}), () => structuredClone(spy), () => console.log(spy), () => ctx.waitUntil(spy), () => setTimeout(spy, 0), () => new ReadableStream(spy), () => new TextDecoder(spy), () => crypto.getRandomValues(spy), () => new AbortController().abort(spy), () => reportError(spy)])
-      try { f() } catch (e) { if (host(e) || host(e?.constructor)) found.push('error') }`,
+      try { f() } catch (e) { if (real(e) || real(e?.constructor)) found.push('error') }`,
   ),
   contained(
     'errors that the host makes',

@@ -130,10 +130,12 @@ export const protocol: Attack[] = [
     [...REFUSED, 'function_threw'],
     { why: BY_PARSER },
   ),
-  raw('a body larger than any may be', 'POST / HTTP/1.1\r\nhost: HOST\r\ncontent-length: 99999999999\r\n\r\nhello', [
-    'body_too_large',
-    413,
-  ]),
+  raw(
+    'a body larger than any may be',
+    'POST / HTTP/1.1\r\nhost: HOST\r\ncontent-length: 99999999999\r\n\r\nhello',
+    ['body_too_large', 413],
+    { why: BY_PARSER },
+  ),
   sends(
     'a body that never comes',
     { raw: 'POST / HTTP/1.1\r\nhost: HOST\r\ncontent-length: 1000\r\n\r\nhello', leaveAfterMs: 300 },

@@ -114,6 +114,30 @@ export function eventCases(factory: () => SandboxFactory): void {
     },
   )
 
+  withProbe(
+    'a long answer waits for the client in the isolate: bytes with their length, text unbroken and whatever it says its length is',
+    handler(`
+    if (request.url.endsWith('/bytes')) return new Response(new Uint8Array(700_000).fill(7))
+    return new Response('x' + '\u{1F600}'.repeat(200_000), { headers: { 'content-length': '5' } })`),
+    async (probe) => {
+      const first = probe.send('/bytes')
+      await probe.until(() => probe.streamed(first).length === INITIAL_CREDIT)
+      probe.sandbox.dispatch([Submit.credit, first, 10_000_000])
+      await probe.done(first)
+      assert.equal(probe.streamed(first).length, 700_000)
+      const lengthOf = (event: number) => {
+        const fields = probe.of(Emit.head, event)[0]![3] as string[]
+        return fields.includes('content-length') ? fields[fields.indexOf('content-length') + 1] : undefined
+      }
+      assert.equal(lengthOf(first), '700000')
+      const second = probe.send('/text')
+      const text = await probe.answer(second)
+      assert.equal(text.body, `x${'\u{1F600}'.repeat(200_000)}`)
+      assert.equal(lengthOf(second), undefined)
+      for (const [, , chunk] of probe.of(Emit.chunk, second)) assert.ok((chunk as string).isWellFormed())
+    },
+  )
+
   withProbe('the request body goes out again as it is', handler('return new Response(request.body)'), async (probe) => {
     const event = probe.send('/', { body: 'stream' })
     probe.sandbox.dispatch([Submit.bodyChunk, event, Buffer.from('one '), Submit.bodyChunk, event, Buffer.from('two')])

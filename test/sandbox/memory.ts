@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { PlacedFactory } from '../../host/placed-factory.ts'
 import { Emit } from '../../sandbox/protocol.ts'
 import type { Batch } from '../../sandbox/protocol.ts'
 import type { SandboxFactory } from '../../sandbox/sandbox.ts'
@@ -11,7 +12,7 @@ const GROWTH: Record<string, string> = {
   'a Map': `kept[0] ??= new Map(); for (let i = 0; i < 60_000; i++) kept[0].set(kept[0].size, i)`,
   'a property table': `kept[0] ??= {}; globalThis.n ??= 0; for (let i = 0; i < 40_000; i++) kept[0]['k' + n++] = i`,
   strings: `kept.push('x'.repeat(2e6).replace(/^x/, 'y'))`,
-  buffers: `kept.push(new Uint8Array(2e6).fill(1))`,
+  buffers: `kept.push(new Uint8Array(3e5).fill(1))`,
 }
 
 /** What a function may keep in memory. */
@@ -34,7 +35,7 @@ export function memoryCases(factory: () => SandboxFactory): void {
   })
 
   for (const [what, grow] of Object.entries(GROWTH)) {
-    test(`memory: ${what} that grow from event to event retire the isolate, and end it when it goes on`, async () => {
+    test(`memory: ${what} that grow from event to event end the isolate`, async () => {
       const probe = new Probe(factory(), handler(`${grow}; return new Response('kept')`, 'globalThis.kept = []'), {
         limits: { memoryMb: 24 },
       })
@@ -46,8 +47,22 @@ export function memoryCases(factory: () => SandboxFactory): void {
         if (probe.failures.length === 0) assert.equal(probe.of(Emit.response, event).length, 1)
       }
       assert.equal(probe.failures[0]?.code, 'memory_exceeded')
-      // One large table may pass both bounds at once.
-      if (!what.startsWith('a ')) assert.equal(probe.retired, 1)
+    })
+  }
+
+  for (const [what, keep] of [
+    ['buffers', 'new Uint8Array(25e6).fill(1)'],
+    ['the heap', 'Array.from({ length: 3e6 }, (_, i) => i + 0.5)'],
+  ]) {
+    test(`memory: a little more than the limit (${what}) retires the isolate, which goes on`, async () => {
+      const body = `globalThis.kept ??= ${keep}; return new Response('kept')`
+      const probe = new Probe(factory(), handler(body), { limits: { memoryMb: 24 } })
+      await probe.sandbox.ready
+      assert.equal(await probe.get(), 'kept')
+      await probe.until(() => probe.retired > 0)
+      assert.equal(await probe.get(), 'kept')
+      assert.deepEqual(probe.failures, [])
+      probe.sandbox.dispose()
     })
   }
 
@@ -56,7 +71,9 @@ export function memoryCases(factory: () => SandboxFactory): void {
     const probe = new Probe(factory(), handler(body), { limits: { memoryMb: 24 } })
     await probe.sandbox.ready
     for (let i = 0; i < 40; i++) assert.equal(await probe.get(), 'fine')
-    assert.deepEqual([probe.retired, probe.failures], [0, []])
+    assert.deepEqual(probe.failures, [])
+    // A new version that has behaved may be wanted elsewhere.
+    assert.ok(probe.retired === 0 || factory() instanceof PlacedFactory)
     probe.sandbox.dispose()
   })
 

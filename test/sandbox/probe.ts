@@ -137,7 +137,7 @@ export class Probe implements SandboxObserver {
     const end = await this.until(() => {
       const chunks = this.of(Emit.chunk, event)
       for (; credited < chunks.length; credited++)
-        this.sandbox.dispatch([Submit.credit, event, (chunks[credited]![2] as Uint8Array).length])
+        this.sandbox.dispatch([Submit.credit, event, (chunks[credited]![2] as string | Uint8Array).length])
       return [
         ...this.of(Emit.response, event),
         ...this.of(Emit.end, event),
@@ -154,7 +154,7 @@ export class Probe implements SandboxObserver {
   }
 
   streamed(event: number): Uint8Array {
-    return Buffer.concat(this.of(Emit.chunk, event).map((message) => message[2] as Uint8Array))
+    return Buffer.concat(this.of(Emit.chunk, event).map((message) => Buffer.from(message[2] as string | Uint8Array)))
   }
 
   /** One request and its answer's text. */

@@ -5,12 +5,13 @@ import { ConductFile, readConduct } from '../host/conduct-file.ts'
 import { registerConduct } from '../host/conduct-metrics.ts'
 import { ceilingsOf, hostEgress, tenantSettings } from '../host/config.ts'
 import type { Config } from '../host/config.ts'
-import { memoryBounds } from '../host/guard.ts'
+import { kernelBound, memoryBounds } from '../host/guard.ts'
 import { HostCore } from '../host/host.ts'
 import { createLog } from '../host/log.ts'
 import type { Credential } from '../host/listener/certificates.ts'
 import { WatchedCertificates } from '../host/listener/watched-certificates.ts'
 import type { Log } from '../host/log.ts'
+import { MemoryGroups } from '../host/memory-cgroup.ts'
 import { Counters } from '../host/metrics.ts'
 import { PlacedFactory } from '../host/placed-factory.ts'
 import { stricter } from '../host/placement.ts'
@@ -52,7 +53,10 @@ export async function serve(options: { config: Config; reload?: () => Promise<Co
   const book = new ConductBook(config, { records: await readConduct(conductFile, log) })
   const renewed = (credentials: Credential[]) => supervisor.renew(credentials)
   const certificates = await WatchedCertificates.open(config.tls.certificates, log, renewed)
-  const supervisor = await Supervisor.start(config, log, book, certificates.credentials)
+  const memory = memoryBounds(config)
+  // Before there are children: it may have to move, and moves alone.
+  const groups = config.guard.cgroup === 'auto' ? MemoryGroups.open(kernelBound(config, memory.hard), { log }) : undefined
+  const supervisor = await Supervisor.start(config, log, book, { credentials: certificates.credentials, groups })
   const keeper = new ConductFile(conductFile, book, log)
   const registry = new Registry(store, (notice) => {
     supervisor.notice(notice)
@@ -65,7 +69,8 @@ export async function serve(options: { config: Config; reload?: () => Promise<Co
       egress: hostEgress(config, supervisor.port, supervisor.tlsPort),
       log,
       conduct: book,
-      memory: memoryBounds(config),
+      memory,
+      groups,
     },
   })
   const counters = new Counters()
@@ -158,9 +163,11 @@ async function reloadConfig(before: Config, after: Config, log: Log): Promise<Co
   const served = ({ tls }: Config) => tls.certificates.length > 0 && tls.port
   const tls = served(before) === served(after) ? after.tls : before.tls
   if (tls === before.tls) kept.push('tls')
+  if (before.guard.cgroup !== after.guard.cgroup) kept.push('guard.cgroup')
+  const guard = { ...after.guard, cgroup: before.guard.cgroup }
   if (kept.length > 0) log.warn({ settings: kept }, 'these settings take effect only after a restart')
   log.level = after.log.level
-  return { ...after, tls, ...Object.fromEntries(FIXED.map((key) => [key, before[key]])) }
+  return { ...after, tls, guard, ...Object.fromEntries(FIXED.map((key) => [key, before[key]])) }
 }
 
 /** Settles once a signal has made the host close. */

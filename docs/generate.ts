@@ -43,6 +43,8 @@ const SETTING_MEANINGS: Record<string, string> = {
   'quarantine.seconds': 'how long a function that took a process down is not run, s; doubled each time',
   'quarantine.mostSeconds': 'the longest that this gets, s',
   'guard.rssMb': 'resident memory from which a worker or cell is replaced',
+  'guard.cgroup':
+    '`auto`: workers and cells are in memory cgroups of their own, where the system permits it; an embedded host’s default is `off`',
   'pool.maxIsolates': 'functions that a worker keeps loaded; the least recently used goes first',
   'pool.maxMemoryMb': 'memory of all of a worker’s isolates together',
   'pool.idleMs': 'an isolate without work for so long is dropped',

@@ -5,12 +5,14 @@ import { join } from 'node:path'
 import { Channel, checkFromCell } from '../sandbox/cell-protocol.ts'
 import type { FromCell, ToCell } from '../sandbox/cell-protocol.ts'
 import type { Egress } from '../sandbox/operations/egress.ts'
-import type { Sandbox, SandboxObserver, SandboxSpec, Taint } from '../sandbox/sandbox.ts'
+import type { Sandbox, SandboxFailure, SandboxObserver, SandboxSpec, Taint } from '../sandbox/sandbox.ts'
 import { CellSandbox } from './cell-sandbox.ts'
 import { childCommand, offerToKernel } from './child-command.ts'
 import { childEnvironment } from './child-env.ts'
+import type { MemoryBounds } from './guard.ts'
 import { Heartbeat } from './heartbeat.ts'
 import type { Log } from './log.ts'
+import type { MemoryGroup, MemoryGroups } from './memory-cgroup.ts'
 
 const ENTRY = join(import.meta.dirname, '../sandbox', import.meta.filename.endsWith('.ts') ? 'cell-main.ts' : 'cell-main.js')
 
@@ -37,7 +39,9 @@ export interface CellOptions {
   /** Runs at a lower priority of the operating system. */
   gentle: boolean
   /** Resident bytes from which it gives up what is largest, and from which it is replaced. */
-  memory: { soft: number; hard: number }
+  memory: MemoryBounds
+  /** Where the kernel holds it to a limit of its own. */
+  groups: MemoryGroups | undefined
 }
 
 export interface CellObserver {
@@ -55,6 +59,7 @@ export interface CellObserver {
 /** One child process. `accepting` new sandboxes → `tainted` (finishing what it has) → gone. */
 export class Cell {
   #child: ChildProcess | undefined
+  #group: MemoryGroup | undefined
   #channel: Channel<ToCell, FromCell> | undefined
   /** What is to be said to it before it has been started. */
   #unsent: ToCell[] = []
@@ -85,6 +90,7 @@ export class Cell {
         this.#gone = () => {}
         this.#heart?.stop()
         clearTimeout(this.#grace)
+        this.#group?.remove()
         // A cell that is ended on purpose before it was of use has not failed.
         observer.gone(this.#proven || !this.#wasLost)
         resolve()
@@ -130,7 +136,8 @@ export class Cell {
   #start(): void {
     const env: NodeJS.ProcessEnv = childEnvironment()
     for (const name of PASSED_ON) if (process.env[name] !== undefined) env[name] = process.env[name]
-    const { command, before, after } = childCommand({ gentle: this.#options.gentle })
+    this.#group = this.#options.groups?.create()
+    const { command, before, after } = childCommand({ gentle: this.#options.gentle, group: this.#group?.procs })
     const args = [...before, '--no-node-snapshot', '--disable-warning=ExperimentalWarning', ENTRY, ...after]
     let child: ChildProcess
     try {
@@ -146,7 +153,9 @@ export class Cell {
       else this.#lost(error.message, 'killed')
     })
     child.once('close', (code, signal) => {
-      this.#lost(`it ended (${signal ?? code})`, CRASHES.has(signal) || signal === null ? 'crashed' : 'killed')
+      const outgrown = signal === 'SIGKILL' ? this.#group?.outgrown() : undefined
+      if (outgrown !== undefined) this.#outgrew(outgrown)
+      else this.#lost(`it ended (${signal ?? code})`, CRASHES.has(signal) || signal === null ? 'crashed' : 'killed')
       this.#gone()
     })
     const socket = child.stdio[3] as Socket | undefined | null
@@ -177,6 +186,15 @@ export class Cell {
     this.#options.log.error({ cell: this.pid, seconds }, 'a cell does not answer any more and is ended')
     this.#lost(`it did not answer for ${seconds} s`, 'hung')
     child.kill('SIGKILL')
+  }
+
+  /** Its memory was nobody else's: what the kernel did to it was its own doing. */
+  #outgrew({ limitMb, peakMb }: { limitMb: number; peakMb: number }): void {
+    this.#options.log.error(
+      { cell: this.pid, limitMb, peakMb },
+      'the kernel ended a cell: it reached the limit of its memory cgroup',
+    )
+    this.#lost(`the kernel ended it, as it came to hold ${limitMb} MB`, 'over_memory')
   }
 
   #failed(reason: string): void {
@@ -261,7 +279,7 @@ export class Cell {
     }
   }
 
-  #lost(reason: string, how: 'crashed' | 'killed' | 'hung' | 'given_up'): void {
+  #lost(reason: string, how: NonNullable<SandboxFailure['how']>): void {
     this.#wasLost ||= this.accepting || !this.#givenUp
     if (this.#sandboxes.size > 0 && !this.#wasHung) this.#options.log.error({ cell: this.pid, reason }, 'a cell was lost')
     this.accepting = false

@@ -5,7 +5,9 @@ import { Cell } from './cell-process.ts'
 import { systemClock } from './clock.ts'
 import type { Clock } from './clock.ts'
 import { SkepError } from './errors.ts'
+import type { MemoryBounds } from './guard.ts'
 import type { Log } from './log.ts'
+import type { MemoryGroups } from './memory-cgroup.ts'
 
 /** Before the next start when a cell was lost before it had loaded anything, ms: the first time, and at most. */
 const PAUSE_FIRST = 100
@@ -25,7 +27,9 @@ export interface CellFactoryOptions {
   /** Cores that the isolates of one cell may fill; default: all. */
   cores?: number
   maxIsolates?: number
-  memory?: { soft: number; hard: number }
+  memory?: MemoryBounds
+  /** Each cell has one of its own. */
+  groups?: MemoryGroups | undefined
   /** By which it knows how long a cell has held nothing. */
   clock?: Clock
   tainted?: (taint: Taint) => void
@@ -106,9 +110,9 @@ export class CellFactory implements SandboxFactory {
 
   #spawn(): Cell {
     const { egress, log, gentle = false, cores = availableParallelism(), tainted, overMemory } = this.#options
-    const { memory = { soft: Infinity, hard: Infinity } } = this.#options
+    const { memory = { soft: Infinity, hard: Infinity }, groups } = this.#options
     const pauseMs = this.#failedStarts === 0 ? 0 : Math.min(PAUSE_MOST, PAUSE_FIRST * 2 ** (this.#failedStarts - 1))
-    const cell: Cell = new Cell({ egress, cores, log, gentle, memory }, pauseMs, {
+    const cell: Cell = new Cell({ egress, cores, log, gentle, memory, groups }, pauseMs, {
       gone: (proven) => {
         this.#cells.delete(cell)
         this.#clock.clearTimeout(this.#idle.get(cell))

@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import { accessSync, constants, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { JOIN, SHELL } from './cgroup-system.ts'
 
 /** A lower priority of the operating system, as `nice` has it: whoever has not this one goes first. */
 const GENTLE = '10'
@@ -21,11 +22,13 @@ let dies: string | undefined | null = null
 /**
  * How to start node as a child that does not outlive this process. The end of its pipe tells a child that turns its event
  * loop; one that is stopped or blocked is ended by the kernel, where util-linux' setpriv can ask it for that, and else
- * by a thread that watches (not when it is stopped).
+ * by a thread that watches (not when it is stopped). `group` is the file by which it joins a cgroup of its own.
  */
-export function childCommand(options: { gentle?: boolean } = {}): ChildCommand {
+export function childCommand(options: { gentle?: boolean; group?: string | undefined } = {}): ChildCommand {
   if (dies === null) dies = findSetpriv()
   const chain: string[] = []
+  // Before it is node: what a process has taken before it joins stays on its parent's account.
+  if (options.group !== undefined) chain.push(SHELL, '-c', JOIN, options.group)
   const nice = options.gentle === true ? find('nice') : undefined
   if (nice !== undefined) chain.push(nice, '-n', GENTLE)
   if (dies !== undefined) chain.push(dies, '--pdeathsig', 'KILL', '--')

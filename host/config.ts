@@ -75,6 +75,8 @@ export const configSchema = z.strictObject({
     .strictObject({
       /** Resident memory from which a worker or cell is replaced, MB; default: its share of the machine's. */
       rssMb: z.number().min(128).optional(),
+      /** Workers and cells in memory cgroups of their own, where the system permits it. */
+      cgroup: z.enum(['auto', 'off']).default('auto'),
     })
     .prefault({}),
   limits: limitsSchema.prefault({}),

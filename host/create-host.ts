@@ -12,7 +12,7 @@ import { ConductBook } from './conduct-book.ts'
 import { ConductFile, readConduct } from './conduct-file.ts'
 import { registerConduct } from './conduct-metrics.ts'
 import { SkepError } from './errors.ts'
-import { memoryBounds } from './guard.ts'
+import { kernelBound, memoryBounds } from './guard.ts'
 import { HostCore } from './host.ts'
 import type { HostEvents } from './host.ts'
 import { listen } from './listener/choose.ts'
@@ -24,6 +24,7 @@ import { checkCeilings } from './limit-schemas.ts'
 import type { VersionLimits } from './limit-schemas.ts'
 import { createLog, silentLog } from './log.ts'
 import type { Log } from './log.ts'
+import { MemoryGroups } from './memory-cgroup.ts'
 import { Counters } from './metrics.ts'
 import { PlacedFactory } from './placed-factory.ts'
 import { checkHostname, checkName, versionSettings } from './records.ts'
@@ -36,7 +37,7 @@ import { WebExchange } from './web-exchange.ts'
 type ServeSetting = 'port' | 'api' | 'workers' | 'address' | 'tls'
 const hostOptions = configSchema.omit({ port: true, api: true, workers: true, address: true, tls: true })
 
-/** The host's settings of contract and configuration file; all optional. `placement` defaults to `cell` here. */
+/** The host's settings of contract and configuration file; all optional. `placement` defaults to `cell` here, `guard.cgroup` to `off`. */
 export interface HostOptions extends Omit<ConfigInput, 'log' | ServeSetting> {
   /** A pino logger, or a level; default: silent. Listen to `log` events for functions' own lines. */
   log?: Log | { level: 'debug' | 'info' | 'warn' | 'error' }
@@ -84,7 +85,17 @@ export async function createHost(options: HostOptions = {}): Promise<Host> {
   const file = join(config.data, 'conduct.json')
   const book = new ConductBook(config, { records: keeps ? await readConduct(file, log) : [] })
   const memory = memoryBounds({ guard: config.guard, workers: 1 })
-  const factory = new PlacedFactory({ placement: config.placement, egress: config.egress, log, conduct: book, memory, ...inline })
+  // Unasked, a library does not move the process that embeds it.
+  const groups = input.guard?.cgroup === 'auto' ? MemoryGroups.open(kernelBound(config, memory.hard), { log }) : undefined
+  const factory = new PlacedFactory({
+    placement: config.placement,
+    egress: config.egress,
+    log,
+    conduct: book,
+    memory,
+    groups,
+    ...inline,
+  })
   const counters = new Counters()
   registerConduct(counters.registry, book)
   const core = new HostCore({ config, store, factory, conduct: book, log, counters })

@@ -26,6 +26,7 @@ export interface PlacedFactoryOptions {
   /** For what runs in this process; without it, everything lives in cells. */
   inline?: SandboxFactory
   memory?: CellFactoryOptions['memory']
+  groups?: CellFactoryOptions['groups']
   /** Cores that the isolates of one cell may fill; default: all. */
   cores?: number
   /** Versions that run, or have run since the last word, in this process itself: what may be to blame when it ends. */
@@ -180,13 +181,14 @@ export class PlacedFactory implements SandboxFactory {
   #groupFor(place: Exclude<Place, { kind: 'inline' }>): Group {
     const known = this.#groups.get(place.group)
     if (known !== undefined) return known
-    const { egress, log, memory, cores } = this.#options
+    const { egress, log, memory, groups, cores } = this.#options
     const { kind } = place
     const cells = new CellFactory({
       egress,
       log: log.child({ group: place.group }),
       gentle: kind === 'heavy' || kind === 'solo' || kind === 'suspects',
       ...(memory === undefined ? {} : { memory }),
+      groups,
       ...(cores === undefined ? {} : { cores }),
       tainted: ({ name, version, kind: how, message }) =>
         this.#options.conduct.offence(name, version, { kind: how, message, alone: kind === 'solo' }),

@@ -3,8 +3,10 @@ import type { ConductAnswer, ConductMessage } from './conduct-mirror.ts'
 import type { ConductChange } from './conduct.ts'
 import type { Config } from './config.ts'
 import type { ErrorCode } from './errors.ts'
+import type { MemoryBounds } from './guard.ts'
 import type { Credential } from './listener/certificates.ts'
 import type { Listener } from './listener/listener.ts'
+import type { GroupSettings } from './memory-cgroup.ts'
 import type { Notice } from './registry.ts'
 import type { Taint } from '../sandbox/sandbox.ts'
 import type { UsageLine } from './usage.ts'
@@ -17,6 +19,10 @@ export type ToWorker =
       config: Config
       port: number
       known: ConductChange[]
+      /** Its own, and those of its cells. */
+      memory: MemoryBounds
+      /** Where its cells have memory cgroups, if they have any. */
+      groups: GroupSettings | undefined
       /** Where there are certificates. */
       tls: { port: number; credentials: Credential[] } | undefined
     }

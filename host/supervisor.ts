@@ -1,19 +1,21 @@
 import cluster from 'node:cluster'
 import type { Worker } from 'node:cluster'
-import { createServer } from 'node:net'
-import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { AggregatorRegistry, Counter, Gauge, Registry as MetricsRegistry } from 'prom-client'
 import { childCommand, offerToKernel } from './child-command.ts'
 import { childEnvironment } from './child-env.ts'
+import { claimPort } from './claim-port.ts'
 import type { ConductBook } from './conduct-book.ts'
 import { changeOf } from './conduct-book.ts'
 import { versionKey } from './conduct.ts'
 import type { Config } from './config.ts'
 import { SkepError } from './errors.ts'
+import { kernelBound, memoryBounds } from './guard.ts'
 import { Heartbeat } from './heartbeat.ts'
 import type { Credential } from './listener/certificates.ts'
 import type { Log } from './log.ts'
+import { MemoryGroups } from './memory-cgroup.ts'
+import type { MemoryGroup } from './memory-cgroup.ts'
 import type { Notice } from './registry.ts'
 import type { FromWorker, ToWorker, WorkerStats } from './supervision.ts'
 import type { UsageLine } from './usage.ts'
@@ -43,6 +45,8 @@ interface Member {
   heart: Heartbeat | undefined
   /** What runs in it, as far as it was heard of. */
   active: { name: string; version: string }[]
+  /** Where the kernel holds it to a limit of its own. */
+  group: MemoryGroup | undefined
   /** Versions that it was given to try, by key. */
   tries: Map<string, { name: string; version: string }>
 }
@@ -56,6 +60,7 @@ export class Supervisor {
   #config: Config
   readonly #log: Log
   readonly #book: ConductBook
+  readonly #groups: MemoryGroups | undefined
   readonly #members = new Set<Member>()
   readonly #metricsWaiters = new Map<number, (reply: Metrics) => void>()
   readonly #registry = new MetricsRegistry()
@@ -74,18 +79,24 @@ export class Supervisor {
   #closing = false
   #restartTimers = new Set<NodeJS.Timeout>()
 
-  private constructor(config: Config, log: Log, book: ConductBook) {
+  private constructor(config: Config, log: Log, book: ConductBook, groups: MemoryGroups | undefined) {
     this.#config = config
     this.#log = log
     this.#book = book
+    this.#groups = groups
     book.watch((change) => {
       for (const member of this.#members) post(member, { type: 'standing', changes: [change] })
     })
   }
 
   /** Rejects with `port_in_use`, `invalid_config` and the like when the first worker cannot serve. */
-  static async start(config: Config, log: Log, book: ConductBook, credentials: Credential[] = []): Promise<Supervisor> {
-    const supervisor = new Supervisor(config, log, book)
+  static async start(
+    config: Config,
+    log: Log,
+    book: ConductBook,
+    { credentials = [], groups }: { credentials?: Credential[]; groups?: MemoryGroups | undefined } = {},
+  ): Promise<Supervisor> {
+    const supervisor = new Supervisor(config, log, book, groups)
     supervisor.#port = await claimPort(config.port, config.address, 'data port', '--port')
     if (credentials.length > 0) {
       const port = await claimPort(config.tls.port, config.address, 'TLS port', '--tls-port')
@@ -156,6 +167,7 @@ export class Supervisor {
   /** Replaces the workers one by one with ones of this configuration: each listens before the old one drains. */
   async reload(config: Config): Promise<void> {
     this.#config = config
+    if (this.#groups !== undefined) this.#groups.limitBytes = kernelBound(config, memoryBounds(config).hard)
     const old = [...this.#members].filter((member) => member.state !== 'leaving')
     for (const [index, member] of old.entries()) {
       if (index < config.workers) await this.#startMember()
@@ -172,12 +184,14 @@ export class Supervisor {
     const ends = [...this.#members].map((member) => new Promise((resolve) => member.worker.once('exit', resolve)))
     for (const member of this.#members) this.#drain(member)
     await Promise.all(ends)
+    this.#groups?.sweep()
   }
 
   async #startMember(): Promise<string> {
-    const worker = fork()
+    const group = this.#groups?.create()
+    const worker = fork(group?.procs)
     const startedAt = performance.now()
-    const member: Member = { worker, state: 'starting', startedAt, heart: undefined, active: [], tries: new Map() }
+    const member: Member = { worker, state: 'starting', startedAt, heart: undefined, active: [], group, tries: new Map() }
     this.#members.add(member)
     if (worker.process.pid !== undefined) offerToKernel(worker.process.pid, OOM_SCORE)
     return new Promise((resolve, reject) => {
@@ -203,6 +217,7 @@ export class Supervisor {
         if (worker.process.pid !== undefined) return
         clearTimeout(patience)
         this.#members.delete(member)
+        group?.remove()
         delete cluster.workers?.[worker.id]
         reject(new SkepError('internal', `A worker could not be started: ${error.message}`, { cause: error }))
       })
@@ -210,12 +225,18 @@ export class Supervisor {
         clearTimeout(patience)
         this.#members.delete(member)
         member.heart?.stop()
+        const outgrown = signal === 'SIGKILL' ? group?.outgrown() : undefined
+        group?.remove()
+        // Those of its cells, which end with it.
+        this.#groups?.sweep()
         for (const { name, version } of member.tries.values()) this.#book.abandoned(name, version)
         reject(new SkepError('internal', `A worker ended before it listened (${signal ?? code})`))
-        if (member.state === 'listening') this.#crashed(member, signal ?? String(code))
+        if (member.state === 'listening') this.#crashed(member, signal ?? String(code), outgrown)
       })
       const known = this.#book.records().map(changeOf)
-      post(member, { type: 'start', config: this.#config, port: this.#port, known, tls: this.#tls })
+      const memory = memoryBounds(this.#config)
+      const settings = { config: this.#config, port: this.#port, memory, groups: this.#groups?.settings }
+      post(member, { type: 'start', ...settings, known, tls: this.#tls })
     })
   }
 
@@ -277,13 +298,15 @@ export class Supervisor {
       this.#book.offence(name, version, { kind: 'process_lost', message, alone: false })
   }
 
-  #crashed(member: Member, how: string): void {
-    this.#restarts.inc({ reason: 'crash' })
+  #crashed(member: Member, how: string, outgrown: ReturnType<MemoryGroup['outgrown']>): void {
+    this.#restarts.inc({ reason: outgrown === undefined ? 'crash' : 'memory' })
     if (this.#closing) return
-    this.#suspect(member, `A worker ended (${how}) while it ran there`)
+    const why = outgrown === undefined ? how : `at ${outgrown.limitMb} MB, by the kernel`
+    this.#suspect(member, `A worker ended (${why}) while it ran there`)
     this.#crashes = performance.now() - member.startedAt > HEALTHY ? 1 : this.#crashes + 1
     const pause = Math.min(RESTART_MOST, RESTART_FIRST * 2 ** (this.#crashes - 1))
-    this.#log.error({ pid: member.worker.process.pid, how, pauseMs: pause }, 'a worker ended by itself and is started again')
+    const what = outgrown === undefined ? 'ended by itself' : 'reached the limit of its memory cgroup'
+    this.#log.error({ pid: member.worker.process.pid, how, ...outgrown, pauseMs: pause }, `a worker ${what} and is started again`)
     this.#startLater(pause)
   }
 
@@ -347,8 +370,8 @@ export class Supervisor {
 }
 
 /** Whose end is bound to this process's; see `childCommand`. */
-function fork(): Worker {
-  const { command, before, after } = childCommand()
+function fork(group: string | undefined): Worker {
+  const { command, before, after } = childCommand({ group })
   const execArgv = [...before, '--no-node-snapshot', '--disable-warning=ExperimentalWarning']
   cluster.setupPrimary({ exec: ENTRY, execArgv, args: after, serialization: 'advanced' })
   // The cluster module starts what this names, and has no setting for it.
@@ -363,25 +386,4 @@ function fork(): Worker {
 
 function post(member: Member, message: ToWorker): void {
   if (member.worker.isConnected()) member.worker.send(message, () => {})
-}
-
-/**
- * The port to serve on, free at this moment. Workers share it with SO_REUSEPORT, by which two hosts of one user would
- * share it too, without a word and to the surprise of both: so it is first asked for exclusively.
- */
-function claimPort(port: number, address: string, what: string, flag: string): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer()
-    server.once('error', (cause: NodeJS.ErrnoException) => {
-      const inUse = cause.code === 'EADDRINUSE'
-      const why = inUse
-        ? `is in use. Stop what uses it, or choose another with ${flag} (0: any free one)`
-        : `cannot be had (${cause.code})`
-      reject(new SkepError(inUse ? 'port_in_use' : 'invalid_config', `The ${what} ${address}:${port} ${why}.`, { cause }))
-    })
-    server.listen({ port, host: address, exclusive: true }, () => {
-      const { port: taken } = server.address() as AddressInfo
-      server.close(() => resolve(taken))
-    })
-  })
 }

@@ -6,21 +6,19 @@ import { WATCH_PARENT } from './child-command.ts'
 import { ConductMirror } from './conduct-mirror.ts'
 import { hostEgress } from './config.ts'
 import { SkepError } from './errors.ts'
-import { memoryBounds } from './guard.ts'
+import { guardMemory } from './guard.ts'
 import { HostCore } from './host.ts'
 import { listen } from './listener/choose.ts'
 import type { Exchange, Listener } from './listener/listener.ts'
 import { listenTls, type TlsListener } from './listener/tls.ts'
 import { createLog } from './log.ts'
+import { MemoryGroups } from './memory-cgroup.ts'
 import { Counters } from './metrics.ts'
 import { PlacedFactory } from './placed-factory.ts'
 import { openStore } from './store/open.ts'
 import type { FromWorker, ToWorker } from './supervision.ts'
 
 /** A worker: a process with a listener and the isolates placed inline in it, or with cells of its own. */
-
-/** Between two looks at the memory of this process, ms. */
-const GUARD_EVERY = 1_000
 
 const counters = new Counters()
 const mirror = new ConductMirror((message) => send(message))
@@ -87,12 +85,11 @@ async function receive(message: ToWorker): Promise<void> {
   }
 }
 
-async function start({ config, port, known, tls: secure }: ToWorker & { type: 'start' }): Promise<void> {
+async function start({ config, port, known, memory, groups, tls: secure }: ToWorker & { type: 'start' }): Promise<void> {
   drainMs = config.drainMs
   const log = await createLog({ level: config.log.level, name: `worker ${process.pid}` })
   const store = await openStore(config.store ?? `file:${config.data}/store`, { s3: config.s3 })
   mirror.receive({ type: 'standing', changes: known })
-  const memory = memoryBounds(config)
   const egress = hostEgress(config, port, secure?.port)
   const cores = Math.max(1, Math.floor(availableParallelism() / config.workers))
   const tainted = (taint: Taint) => {
@@ -103,10 +100,21 @@ async function start({ config, port, known, tls: secure }: ToWorker & { type: 's
   const inline = isInline ? { inline: await createInlineFactory({ egress, cores, tainted }) } : {}
   factory = new PlacedFactory({
     ...{ placement: config.placement, egress, log, cores, conduct: mirror, ...inline, memory },
+    groups: groups === undefined ? undefined : new MemoryGroups(groups, { log }),
     active: (versions) => send({ type: 'active', versions }),
   })
   core = new HostCore({ config, store, factory, conduct: mirror, log, counters, cores })
-  if (isInline) guardMemory(core, factory, memory)
+  if (isInline) {
+    guardMemory(
+      {
+        rssBytes: () => process.memoryUsage.rss(),
+        shed: () => core!.shed(),
+        retireLargest: () => factory!.retireLargest(),
+        over: (rssBytes, largest) => send({ type: 'over_memory', rssBytes, largest }),
+      },
+      memory,
+    )
+  }
   process.on('uncaughtException', (error) => log.fatal({ err: error }, 'an exception that nobody caught: always a bug of skep'))
   process.on('unhandledRejection', (error) => log.fatal({ err: error }, 'a rejection that nobody handled: always a bug of skep'))
   const options = {
@@ -123,19 +131,6 @@ async function start({ config, port, known, tls: secure }: ToWorker & { type: 's
     tls = await listenTls({ ...options, port: secure.port, tls: { credentials: secure.credentials, minVersion } })
   }
   send({ type: 'listening', port: listener.port, listener: listener.kind, reason: chosen.reason })
-}
-
-/** Cells are watched by the process that started them; this is for what the worker holds itself. */
-function guardMemory(core: HostCore, factory: PlacedFactory, { soft, hard }: { soft: number; hard: number }): void {
-  const timer = setInterval(() => {
-    const rssBytes = process.memoryUsage.rss()
-    if (rssBytes <= soft) return
-    core.shed()
-    const largest = factory.retireLargest()
-    if (rssBytes <= hard) return
-    send({ type: 'over_memory', rssBytes, largest: largest?.name ?? '' })
-    clearInterval(timer)
-  }, GUARD_EVERY).unref()
 }
 
 async function drain(): Promise<void> {

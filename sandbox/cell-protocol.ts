@@ -99,9 +99,8 @@ export class Channel<Out, In> {
     this.#socket = socket
     this.#receive = receive
     let reason = 'the pipe closed'
-    socket.on('error', (error) => {
-      reason = error.message
-    })
+    // Of the system's (ECONNRESET, EPIPE): the other side ended with something unread, which says nothing about how.
+    socket.on('error', () => {})
     socket.once('close', () => broken(reason))
     socket.on('data', (bytes) => {
       try {

@@ -100,9 +100,10 @@ export interface SandboxFailure {
   notBegun: number[]
   /**
    * Of `worker_lost`: `crashed` by itself, `killed` by somebody else (the kernel, for want of memory, or an operator),
-   * `hung` and therefore ended, or ended by the host on purpose, `given_up`, which says nothing about anybody.
+   * ended by the kernel at the limit of its own memory cgroup, `over_memory`, `hung` and therefore ended, or ended by the
+   * host on purpose, `given_up`, which says nothing about anybody.
    */
-  how?: 'crashed' | 'killed' | 'hung' | 'given_up'
+  how?: 'crashed' | 'killed' | 'over_memory' | 'hung' | 'given_up'
   /** CPU time since the last report, ms; absent where nobody can tell, as of a lost process. */
   cpuMs?: number
 }

@@ -55,6 +55,11 @@ export class CellSandbox implements Sandbox {
         this.#settleReady.resolve(message.report)
         break
       case 'refused':
+        if (!this.#loading) {
+          // Only a cell in hostile hands refuses what has started.
+          this.#end({ code: 'worker_lost', message: 'Its process broke the protocol', notBegun: [] })
+          break
+        }
         this.#ended = true
         this.#settleReady.reject(new SkepError('start_failed', message.message, { details: { stack: message.stack } }))
         break

@@ -2,16 +2,18 @@ import { randomBytes } from 'node:crypto'
 import { performance } from 'node:perf_hooks'
 import { createStackMapper } from '../bundler/source-map.ts'
 import { SkepError } from '../host/errors.ts'
-import { ownBytes } from './bytes.ts'
 import { checkBatch, sortOut } from './emissions.ts'
 import type { Engine, EngineIsolate, RunOutcome } from './engine.ts'
+import { eventsOf, Inbox } from './inbox.ts'
 import type { Lanes, Pass } from './lanes.ts'
 import type { Breach, LimitEnforcer } from './limit-enforcer.ts'
 import type { Limits } from './limits.ts'
 import type { Network } from './operations/network.ts'
 import { Operations } from './operations/operations.ts'
-import { EMIT_FIELDS, Emit, Submit, SUBMIT_FIELDS } from './protocol.ts'
+import { EMIT_FIELDS, Emit } from './protocol.ts'
 import type { Batch } from './protocol.ts'
+import { whyNotStarted } from './refusal.ts'
+import type { Refusal } from './refusal.ts'
 import type { Sandbox, SandboxFailure, SandboxObserver, SandboxSpec, StartReport, Taint } from './sandbox.ts'
 import { Timers } from './timers.ts'
 
@@ -42,12 +44,6 @@ export interface IsolateContext {
 /** isolated-vm's words for code that did not stop within 5 s of being told to. */
 const CANNOT_STOP = 'Script failed to terminate'
 
-/** Why a sandbox did not start: a message and the stack of what was thrown, or ''. */
-interface Refusal {
-  message: string
-  stack: string
-}
-
 type Started = { refusal: Refusal } | { handlers: string[] }
 
 /**
@@ -66,13 +62,11 @@ export class IsolateSandbox implements Sandbox {
   readonly #limits: LimitEnforcer
   readonly #pass: Pass
   readonly #mapStack: (stack: string) => string
-  #inbox: Batch = []
+  readonly #inbox = new Inbox()
   /** The inbox holds what the host dispatched, and not only timers and completions, which wait for a live event. */
   #dispatched = false
   #running = false
   #scheduled = false
-  /** There are byte arrays in the inbox. */
-  #chunks = false
   /** The batch that is inside, until the entry has ended by itself. */
   #entered: Batch = []
   /** How long what was dispatched since the last report has waited for a place among the running isolates. */
@@ -186,33 +180,14 @@ export class IsolateSandbox implements Sandbox {
 
   #submit(batch: Batch): void {
     if (this.#state === 'ended') return
-    for (let i = 0; i < batch.length; i++) {
-      const field = batch[i]!
-      if (field instanceof Uint8Array) {
-        this.#inbox.push(ownBytes(field))
-        this.#chunks = true
-        this.#limits.carried(field.byteLength)
-      } else this.#inbox.push(field)
-    }
+    const carried = this.#inbox.push(batch)
+    if (carried > 0) this.#limits.carried(carried)
     this.#schedule()
   }
 
   get #mayEnter(): boolean {
-    if (this.#inbox.length === 0 || this.#state === 'ended') return false
+    if (this.#inbox.isEmpty || this.#state === 'ended') return false
     return this.#dispatched || this.#limits.isOpen(performance.now())
-  }
-
-  /**
-   * The chunks of a batch have been copied in. V8 looks for garbage by the growth of its own heap, of which their bytes are
-   * no part: a fast body would leave tens of megabytes of them behind.
-   */
-  #freeChunks(batch: Batch): void {
-    this.#chunks = false
-    for (let at = 0; at < batch.length; at += SUBMIT_FIELDS[batch[at] as number]! + 1) {
-      const type = batch[at]
-      if (type === Submit.bodyChunk || type === Submit.operationChunk)
-        ((batch[at + 2] as Uint8Array).buffer as ArrayBuffer).transfer(0)
-    }
   }
 
   /** Enters in a microtask, so that what is submitted in one go enters together. */
@@ -262,14 +237,13 @@ export class IsolateSandbox implements Sandbox {
         return true
       }
     }
-    const batch = this.#inbox
-    this.#inbox = []
+    const batch = this.#inbox.take()
     this.#dispatched = false
     this.#entered = batch
     const timeoutMs = this.#limits.enter(performance.now())
     this.#watch(timeoutMs)
     const entering = this.#isolate.dispatch(Date.now(), batch, timeoutMs)
-    if (this.#chunks) this.#freeChunks(batch)
+    this.#inbox.freeChunks(batch)
     const outcome = await entering
     clearTimeout(this.#watchdog)
     if (this.#state === 'ended') return false
@@ -400,7 +374,7 @@ export class IsolateSandbox implements Sandbox {
       this.#refuse(`${message}.`)
       return
     }
-    const [entered, waiting] = [eventsOf(this.#entered), eventsOf(this.#inbox)]
+    const [entered, waiting] = [eventsOf(this.#entered), this.#inbox.clear()]
     const cpuMs = this.#limits.ended(this.#isolate.cpuMs, this.#entered.length > 0 ? performance.now() : -1)
     this.#close(cpuMs)
     // Only now: code that runs on until it is stopped may begin one more. The guest says how far it got; whatever it says,
@@ -413,32 +387,11 @@ export class IsolateSandbox implements Sandbox {
     this.#state = 'ended'
     this.#pass.close(cpuMs)
     this.#context.live.delete(this)
-    this.#inbox = []
+    this.#inbox.clear()
     this.#entered = []
     clearTimeout(this.#watchdog)
     this.#operations.close()
     this.#timers.close()
     this.#isolate.dispose()
-  }
-}
-
-function eventsOf(batch: Batch): number[] {
-  const ids: number[] = []
-  for (let at = 0; at < batch.length; at += SUBMIT_FIELDS[batch[at] as number]! + 1) {
-    if (batch[at] === Submit.fetch || batch[at] === Submit.scheduled) ids.push(batch[at + 1] as number)
-  }
-  return ids
-}
-
-function whyNotStarted(outcome: RunOutcome, limits: { startMs: number; memoryMb: number }): string {
-  switch (outcome.kind) {
-    case 'timeout':
-      return `Its top level used more than ${limits.startMs} ms. Do less there, or do it in the handler.`
-    case 'memory':
-      return `Its top level used more than ${limits.memoryMb} MB of memory.`
-    case 'threw':
-      return `Its top level threw: ${outcome.message}`
-    default:
-      return 'It was ended while it started.'
   }
 }

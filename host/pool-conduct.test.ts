@@ -1,6 +1,7 @@
 /** Moves without a gap, and tries of one event: the pool over a fake of everything around it. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { SkepError } from './errors.ts'
 import { turn } from './test-support/clock.ts'
 import { openPool } from './test-support/pool.ts'
 import type { PoolConduct } from './pool.ts'
@@ -31,6 +32,28 @@ test('a move loads the new one first: nothing waits, nothing is lost, nothing ru
   assert.deepEqual(second.exchange.calls, ['respond 200 two'])
   assert.deepEqual(third.exchange.calls, ['respond 200 three'])
   assert.deepEqual([pool.stats().ready, pool.stats().draining], [1, 0])
+})
+
+test('a move that the store is away for is made later, and what is loaded answers meanwhile', async () => {
+  const { factory, run, source, clock } = openPool()
+  await run()
+  const old = factory.last
+  old.answer(1, 'one')
+  old.settle()
+  source.error = new SkepError('store_unavailable', 'away')
+  old.move()
+  await turn()
+  await clock.pass(1_000)
+  const { exchange } = await run()
+  old.answer(1, 'two')
+  old.settle()
+  assert.deepEqual(exchange.calls, ['respond 200 two'])
+  await clock.pass(1_500)
+  assert.equal(old.isDisposed, false)
+  source.error = undefined
+  await clock.pass(2_000)
+  assert.notEqual(factory.last, old)
+  assert.equal(old.isDisposed, true)
 })
 
 test('a move is made once, however often it is asked for', async () => {

@@ -53,6 +53,8 @@ export interface PoolObserver {
 const RETRY_FIRST = 500
 const RETRY_MOST = 30_000
 const SWEEP = 1_000
+/** Before an instance is tried to be moved again, ms. */
+const MOVE_PAUSE = 2_000
 /** Calls that may wait for one load; each may hold a body of WHOLE_BODY. */
 const WAITING_MOST = 2_000
 /** Processes that a call may lose before it gives up. */
@@ -250,12 +252,22 @@ export class Pool {
         if ((replaces || isFree) && instance.state === 'ready' && !this.#closed) this.#slots.set(key, next)
         if (this.#slots.get(key) !== next || instance.retired) instance.drain()
       })
-      .catch(() => {
+      .catch((error: unknown) => {
         this.#successors.delete(key)
+        if (this.#slots.get(key) !== slot) return
+        // While the store is away it answers on from where it is: elsewhere it would not answer at all.
+        if (error instanceof SkepError && error.code === 'store_unavailable') this.#replaceLater(slot, old)
         // Where it is, it cannot stay: it is loaded anew by its next call, whose error is then somebody's to see.
-        if (this.#slots.get(key) === slot) old.drain()
+        else old.drain()
       })
       .finally(() => this.#roomMade())
+  }
+
+  #replaceLater(slot: Slot, old: Instance): void {
+    const timer = this.#clock.setTimeout(() => {
+      if (slot.instance === old && old.state === 'ready') this.#replace(slot, old)
+    }, MOVE_PAUSE)
+    ;(timer as Partial<NodeJS.Timeout>).unref?.()
   }
 
   async #create(slot: Slot): Promise<{ instance: Instance; phases: { store: number; start: number } }> {

@@ -103,7 +103,10 @@ export class EnforcedLimits implements LimitEnforcer {
     this.#enteredMs = this.#cpuMs
     this.#enteredAt = now
     // The limit is of CPU time and this one of wall time: on a busy machine they differ, and nobody should pay for that.
-    this.enterForHost(now, Math.ceil((2 * this.#limitMs + 20) * this.#stretch.factor(now)))
+    const leastMs = 2 * this.#limitMs + 20
+    // What takes its whole wall time is a spinning event all the same, and to be called that.
+    const mostMs = Math.max(leastMs, this.#limits.wallMs / 2)
+    this.enterForHost(now, Math.ceil(Math.min(leastMs * this.#stretch.factor(now), mostMs)))
     return this.#timeoutMs
   }
 

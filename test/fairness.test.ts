@@ -118,8 +118,7 @@ test('beside fifty functions of ten tenants that spin', { timeout: 120_000 }, as
 
 test('beside a flood of one tenant, which is refused what is beyond its bound', { timeout: 120_000 }, async () => {
   const hosts = ['slow.test', 'cheap.test']
-  const { outcomes, retryAfter } = await compare(() => keepBusy(hosts, 50), (outcomes) => (outcomes.get('overloaded') ?? 0) > 50) // prettier-ignore
-  assert.ok(outcomes.get('200')! > 0)
+  const { outcomes, retryAfter } = await compare(() => keepBusy(hosts, 50), (outcomes) => (outcomes.get('overloaded') ?? 0) > 50 && outcomes.has('200')) // prettier-ignore
   assert.deepEqual([...outcomes.keys()].toSorted(), ['200', 'overloaded'])
   for (const seconds of retryAfter) assert.ok(seconds >= 1 && seconds <= 30)
 })

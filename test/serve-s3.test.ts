@@ -54,6 +54,7 @@ test('two hosts on one S3 bucket, and the bucket goes away and comes back', { sk
     await s3.restart()
     await eventually('the store is back', async () => (await second.get('cold.localhost')).status === 200)
     await s3.pause()
+    t.after(() => s3.resume())
     await new Promise((resolve) => setTimeout(resolve, 2500))
     const began = performance.now()
     for (let i = 0; i < 20; i++) assert.equal(await secondSays(), 'hello two')

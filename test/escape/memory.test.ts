@@ -8,6 +8,14 @@ import type { Shape } from './wasm-module.ts'
 
 const MB = 1_048_576
 
+/** Memory is read after entries, and not after each; it is told of once the guest is at rest. */
+async function getUntil(probe: Probe, bytes: number): Promise<void> {
+  while (!probe.reports.some(({ memoryBytes }) => memoryBytes > bytes)) {
+    await probe.get()
+    await new Promise(setImmediate)
+  }
+}
+
 suite('memory that V8 does not count', { timeout: 120_000 }, () => {
   let factory: SandboxFactory
   before(async () => {
@@ -159,23 +167,21 @@ suite('memory that V8 does not count', { timeout: 120_000 }, () => {
     const code = handler(`globalThis.kept ??= new WebAssembly.Memory({ initial: 320 }); return new Response('x')`)
     const probe = new Probe(factory, code, { limits: { memoryMb: 64 } })
     await probe.sandbox.ready
-    // Memory is read after entries, and not after each.
-    while (!probe.reports.some(({ memoryBytes }) => memoryBytes > 20 * MB)) await probe.get()
+    await getUntil(probe, 20 * MB)
     probe.sandbox.dispose()
   })
 
   test('memories that grow by calls or instructions are counted together', async () => {
     const body = `const kept = []; for (let i = 0; i < 20; i++) { const m = new WebAssembly.Memory({ initial: 1 }); m.grow(99); kept.push(m) }`
     assert.match((await run(body)) as string, /RangeError.*out of memory/)
-    const grows = `globalThis.kept ??= ${instance('a')}; kept.grow(300); await new Promise((r) => setTimeout(r, 60)); return new Response('x')`
+    const grows = `globalThis.kept ??= ${instance('a')}; globalThis.before ??= kept.grow(300); await new Promise((r) => setTimeout(r, 60)); return new Response('x')`
     const probe = new Probe(
       factory,
       handler(grows, `const m = { a: new Uint8Array([${wasmModule({ memories: [[1]] }).join()}]) }`),
       { limits: { memoryMb: 64 } },
     )
     await probe.sandbox.ready
-    await probe.get()
-    await probe.until(() => probe.reports.some(({ memoryBytes }) => memoryBytes > 18 * MB))
+    await getUntil(probe, 18 * MB)
     probe.sandbox.dispose()
   })
 

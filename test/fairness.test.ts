@@ -154,11 +154,14 @@ test('metrics and API say who it was: the CPU time of killed functions too', { t
     )
     const own = await usage('--tenant', 'victim')
     assert.ok(own.items.every(({ tenant }) => tenant === 'victim'))
-    const metrics = await (await fetch(`http://127.0.0.1:${served.apiPort}/metrics`)).text()
-    const cpu = Number(/skep_isolate_cpu_seconds_total\{function="spinner-0\/spin-0"\} ([\d.]+)/.exec(metrics)?.[1])
-    const killed = Number(
-      /skep_limit_exceeded_total\{function="spinner-0\/spin-0",limit="cpu_exceeded"\} (\d+)/.exec(metrics)?.[1],
-    )
+    const read = async () => {
+      const metrics = await (await fetch(`http://127.0.0.1:${served.apiPort}/metrics`)).text()
+      const killed = /skep_limit_exceeded_total\{function="spinner-0\/spin-0",limit="cpu_exceeded"\} (\d+)/.exec(metrics)
+      const cpu = /skep_isolate_cpu_seconds_total\{function="spinner-0\/spin-0"\} ([\d.]+)/.exec(metrics)
+      return { killed: Number(killed?.[1] ?? 0), cpu: Number(cpu?.[1] ?? 0) }
+    }
+    await eventually('some of it were killed', async () => (await read()).killed > 2, 30_000)
+    const { killed, cpu } = await read()
     // Each was stopped after its 50 ms; its start takes some more.
     assert.ok(cpu >= killed * 0.04, `${cpu} s of CPU time in ${killed} runs`)
     assert.match(await served.skep('top'), /spinner-0\/spin-0/)

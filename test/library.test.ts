@@ -14,7 +14,8 @@ import { send } from './http-client.ts'
 
 async function open(t: TestContext, options: HostOptions = {}): Promise<{ host: Host; folder: string }> {
   const folder = await mkdtemp(join(tmpdir(), 'skep-library-'))
-  const host = await createHost({ data: folder, ...options })
+  // Bodies of megabytes take tens of ms of CPU time where the machine is shared; what they may take is not asked here.
+  const host = await createHost({ data: folder, limits: { cpuMs: 1_000 }, ...options })
   t.after(async () => {
     await host.close()
     await rm(folder, { recursive: true, force: true })

@@ -67,7 +67,7 @@ export const VM2_ADVISORIES: Advisory[] = [
      const p = (async () => unprintable())()
      p.constructor = { [Symbol.species]: class { constructor(executor) { executor((v) => loot(v), (e) => loot(e)) } } }
      await lootOf(() => p.then()); await null; await null
-     const f = fetch('http://x.invalid/')
+     const f = fetch('http://x.localhost:1/')
      f.constructor = p.constructor
      await lootOf(() => f.then(() => {}, loot)); await lootOf(() => fetch('bad url'))`,
     2,
@@ -183,7 +183,7 @@ export const VM2_ADVISORIES: Advisory[] = [
   vm2(
     ['CVE-2026-47686', 'GHSA-m283-3h24-438v'],
     'Error.cause of an error that the host made',
-    `for (const attack of [() => fetch('http://192.0.2.1:1/'), () => fetch('http://x.invalid/', { signal: AbortSignal.abort() }), () => new Request('http://a', { signal: 1 }), () => structuredClone(() => {}), () => new WebAssembly.Module(new Uint8Array(3))])
+    `for (const attack of [() => fetch('http://192.0.2.1:1/'), () => fetch('http://x.localhost:1/', { signal: AbortSignal.abort() }), () => new Request('http://a', { signal: 1 }), () => structuredClone(() => {}), () => new WebAssembly.Module(new Uint8Array(3))])
        try { loot(await attack()) } catch (error) { for (let at = error, i = 0; at !== undefined && i < 5; at = at.cause, i++) loot(at) }`,
     5,
   ),

@@ -97,7 +97,7 @@ export function bodyCases(stage: Stage): void {
   // Over HTTP/2 nothing need be cut: see h2.ts.
   test(
     'an answer before the end of the body reaches the client; endless bodies are cut',
-    { skip: stage.carrier === 'h2' },
+    { skip: stage.carrier === 'h2' && 'HTTP/2 has streams where HTTP/1.1 has connections; see listener-h2.test.ts' },
     async () => {
       stage.handler = later((exchange) => exchange.respond(413, ['skep-error', 'body_too_large'], 'Content Too Large'))
       const client = await stage.raw()

@@ -2,6 +2,7 @@ import { INITIAL_CREDIT } from '../sandbox/protocol.ts'
 import type { Admission } from './admission.ts'
 import { answerError } from './answer.ts'
 import type { ErrorCode } from './errors.ts'
+import type { Refusals } from './refusals.ts'
 import { stripOwnHeaders } from './own-headers.ts'
 import type { Exchange, ExchangeObserver } from './listener/listener.ts'
 import type { FunctionUse } from './usage.ts'
@@ -24,6 +25,8 @@ export interface CallRunner {
  */
 export class Call implements ExchangeObserver {
   readonly exchange: Exchange
+  /** How it is refused; without them, at once. */
+  refusals: Refusals | undefined
   readonly requestId: string
   readonly startedAt: number
   phase: 'waiting' | 'running' | 'answering' | 'answered' | 'gone' = 'waiting'
@@ -183,8 +186,14 @@ export class Call implements ExchangeObserver {
   fail(code: ErrorCode, retryAfter?: number): void {
     if (this.phase === 'answered' || this.phase === 'gone') return
     if (this.phase === 'answering') this.exchange.abort()
-    else answerError(this.exchange, code, this.requestId, retryAfter ?? this.#retryAfter(code))
+    else this.#refuse(code, retryAfter ?? this.#retryAfter(code))
     this.#answered(code)
+  }
+
+  #refuse(code: ErrorCode, retryAfter: number | undefined): void {
+    const send = () => answerError(this.exchange, code, this.requestId, retryAfter)
+    if (this.refusals === undefined) send()
+    else this.refusals.send(code, send)
   }
 
   /** Told only to whom waiting helps; for other codes what they always say. */

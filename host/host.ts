@@ -23,6 +23,7 @@ import type { Counters } from './metrics.ts'
 import { takeRequestHeaders } from './own-headers.ts'
 import { stricter } from './placement.ts'
 import { Pool } from './pool.ts'
+import { Refusals } from './refusals.ts'
 import type { VersionRef } from './pool.ts'
 import { decodeRecord, keys, versionRecord } from './records.ts'
 import type { FunctionRecord } from './records.ts'
@@ -67,6 +68,7 @@ export class HostCore extends EventEmitter<HostEvents> {
   readonly #log: Log
   readonly #counters: Counters
   readonly #router: Router
+  readonly #refusals: Refusals
   readonly #pool: Pool
   readonly #conduct: Conduct | undefined
   readonly #clock: Clock
@@ -87,6 +89,7 @@ export class HostCore extends EventEmitter<HostEvents> {
     this.#counters = parts.counters
     this.#clock = parts.clock ?? systemClock
     this.#router = new Router(parts.store, { clock: this.#clock })
+    this.#refusals = new Refusals(this.#clock)
     const { conduct } = parts
     this.#conduct = conduct
     const { usage } = this.#counters
@@ -194,12 +197,14 @@ export class HostCore extends EventEmitter<HostEvents> {
     if (this.#draining) return
     this.#draining = true
     this.#clock.clearTimeout(this.#usageTimer)
+    this.#refusals.close()
     await this.#pool.close(graceMs)
   }
 
   #createCall(exchange: Exchange): Call {
     const requestId = `${this.#idPrefix}${(++this.#lastId).toString(36)}`
     const call = new Call(exchange, requestId, this.#clock.now(), this.#finished)
+    call.refusals = this.#refusals
     exchange.observe(call)
     // The function may log the id, and must be able to rely on it being ours.
     const loop = takeRequestHeaders(exchange.headers)
